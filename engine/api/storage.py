@@ -1,0 +1,81 @@
+"""Objects in the store: keys, compare-and-swap, and nothing else.
+
+The API server writes one object per transaction, and only if it is as the server saw it (its modification revision, as
+kube-apiserver does with etcd). A lost race answers with the newest state, so that trying again costs no extra read.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import attrs
+
+from engine.api.cause import current_origin
+from engine.objects.meta import KubeObject
+from store import Compare, Delete, Get, KeyValue, Put, RangeResult, Store, Target, Txn
+
+REGISTRY: Final = "/registry/"
+"""Below this key all objects are stored."""
+
+ALL_KEYS: Final = ("\0", "\U0010ffff")
+"""The range of every key that anyone writes."""
+
+
+@attrs.frozen
+class Stored:
+    """A value of the store and the revision of its last change."""
+
+    value: KubeObject
+    revision: int
+
+
+@attrs.frozen
+class Outcome:
+    """What became of a write: its revision, or 0 and the state that was in its way (None: no object)."""
+
+    revision: int
+    current: Stored | None = None
+
+
+@attrs.frozen
+class Storage:
+    """The store, as the API server uses it. Every method is a checkpoint."""
+
+    store: Store
+
+    async def read(self, key: str) -> Stored | None:
+        """The newest state of one object."""
+        return _first((await self.store.range(key)).kvs)
+
+    async def create(self, key: str, value: KubeObject, *, lease: int = 0) -> Outcome:
+        """Write an object that must not exist."""
+        return await self._swap(key, 0, Put(key, value, lease=lease))
+
+    async def replace(
+        self, key: str, value: KubeObject, expected: int, *, lease: int = 0
+    ) -> Outcome:
+        """Write an object whose last change must be `expected`."""
+        return await self._swap(key, expected, Put(key, value, lease=lease))
+
+    async def remove(self, key: str, expected: int) -> Outcome:
+        """Delete an object whose last change must be `expected`."""
+        return await self._swap(key, expected, Delete(key))
+
+    async def _swap(self, key: str, expected: int, operation: Put | Delete) -> Outcome:
+        result = await self.store.txn(
+            Txn(
+                compares=(Compare(key, Target.MOD, "=", expected),),
+                success=(operation,),
+                failure=(Get(key),),
+            ),
+            origin=current_origin(),
+        )
+        if result.succeeded:
+            return Outcome(result.revision)
+        answer = result.responses[0]
+        assert isinstance(answer, RangeResult)
+        return Outcome(0, _first(answer.kvs))
+
+
+def _first(kvs: tuple[KeyValue, ...]) -> Stored | None:
+    return Stored(cast("KubeObject", kvs[0].value), kvs[0].mod_revision) if kvs else None

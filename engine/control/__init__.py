@@ -1,0 +1,65 @@
+"""The control floor: client, informers, work queue, controller runtime, leader election, event recorder."""
+
+from engine.control.client import Client
+from engine.control.election import LeaderElector, claim
+from engine.control.events import EventCorrelator, EventRecorder
+from engine.control.informer import (
+    Cache,
+    Change,
+    ChangeType,
+    Informer,
+    Key,
+    index_by_controller,
+    index_by_namespace,
+    key_of,
+)
+from engine.control.linked import LinkedEndpoint
+from engine.control.reconciler import (
+    AnySource,
+    Done,
+    Equipment,
+    For,
+    Owns,
+    Queue,
+    Reconciler,
+    Requeue,
+    RequeueAfter,
+    Result,
+    Watches,
+)
+from engine.control.runtime import ControllerQueue, ControllerRuntime, RuntimeStatistics
+from engine.control.workqueue import RateLimits, WorkQueue, merge_causes
+
+__all__ = [
+    "AnySource",
+    "Cache",
+    "Change",
+    "ChangeType",
+    "Client",
+    "ControllerQueue",
+    "ControllerRuntime",
+    "Done",
+    "Equipment",
+    "EventCorrelator",
+    "EventRecorder",
+    "For",
+    "Informer",
+    "Key",
+    "LeaderElector",
+    "LinkedEndpoint",
+    "Owns",
+    "Queue",
+    "RateLimits",
+    "Reconciler",
+    "Requeue",
+    "RequeueAfter",
+    "Result",
+    "RuntimeStatistics",
+    "Watches",
+    "WorkQueue",
+    "claim",
+    "index_by_controller",
+    "index_by_namespace",
+    "key_of",
+    "merge_causes",
+]

@@ -1,0 +1,64 @@
+"""Cluster time: what events, timestamps and timers are measured in.
+
+Waiting is plain `trio.sleep`: trio's own clock is virtual in a simulation and real outside. A `Clock` only reads it, in integers,
+so that no float reaches an event: 20,000 sleeps of 0.1 s end at 1999.9999999992765, and read here as 2000 s.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Self
+
+import trio
+
+EPOCH_US: Final = 1_767_225_600_000_000
+"""2026-01-01T00:00:00Z in Unix microseconds: when every simulation starts, whatever the day."""
+
+_US: Final = 10**6
+
+
+class Clock:
+    """Time since the start of the run, and the calendar time it stands for.
+
+    In a simulation `Clock.virtual()` reads 0 at the start; after `await trio.sleep(90)` `now_ns()` is 90_000_000_000 and `unix_us()` is
+    `EPOCH_US + 90_000_000`. `Clock.wall()` is the same outside a simulation, with the epoch taken from the system once, so
+    that a step of the system clock never reaches the cluster.
+
+    Made and read inside `trio.run` only; elsewhere trio raises `RuntimeError`.
+    """
+
+    __slots__ = ("_start", "epoch_us")
+
+    def __init__(self, *, epoch_us: int) -> None:
+        self.epoch_us: Final = epoch_us
+        """Unix microseconds at the start of the run; recorded in the log's header."""
+        self._start: Final = trio.current_time()
+
+    @classmethod
+    def virtual(cls) -> Self:
+        """The clock of a simulation: the calendar starts at `EPOCH_US`."""
+        return cls(epoch_us=EPOCH_US)
+
+    @classmethod
+    def wall(cls) -> Self:
+        """The clock of a run in real time; the one place where the engine reads the system's."""
+        return cls(epoch_us=time.time_ns() // 1000)  # noqa: TID251 - the one reading of the system's clock
+
+    def __repr__(self) -> str:
+        return f"Clock(epoch_us={self.epoch_us})"
+
+    def now_us(self) -> int:
+        """Microseconds since the start of the run; never goes back."""
+        return round((trio.current_time() - self._start) * _US)
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the start of the run, in whole microseconds: finer, trio's float would show its last bits."""
+        return round((trio.current_time() - self._start) * _US) * 1000
+
+    def now(self) -> float:
+        """Seconds since the start of the run, to the microsecond: for arithmetic with durations."""
+        return self.now_us() / _US
+
+    def unix_us(self) -> int:
+        """The calendar: Unix microseconds."""
+        return self.epoch_us + self.now_us()

@@ -1,0 +1,400 @@
+"""The embedded store: the trio shell around the core. It yields, settles, parks and wakes; `store.core` decides.
+
+One rule for every method that answers: act in one step, yield once, settle, answer. Yielding between the act and the settling lets every other
+task that is ready act too, so that one sync serves all of them (group commit); a method cancelled before its act
+has done nothing, and after it is no longer cancelled. Where bytes go has no influence on when a task yields: a run makes the same log whatever its
+durability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+import attrs
+import trio
+
+from store.core import Core
+from store.errors import InvalidRequest, NoSpace, StoreClosed, StoreError, StoreFailed
+from store.keys import KeyRange
+from store.leases import SECOND_NS
+from store.protocol import StoreStatistics, WatchStatistics
+from store.records import (
+    Delete,
+    DeleteResult,
+    Event,
+    EventType,
+    Get,
+    LeaseStatus,
+    Origin,
+    Put,
+    PutResult,
+    RangeResult,
+    Revision,
+    SortTarget,
+    Txn,
+    TxnResult,
+    WatchBatch,
+)
+from store.watchers import Watcher, WatcherState
+
+ClockNs: TypeAlias = Callable[[], int]
+"""Nanoseconds since the start of the run."""
+
+_RETRY_SECONDS: Final = 1.0
+"""How long the end of a lease waits for room on the disk before it is tried again."""
+
+
+@attrs.define(eq=False, repr=False)
+class EmbeddedStore:
+    """A store in this process; `store.open_store` makes one. `store.protocol.Store` says what its methods do."""
+
+    core: Core
+    clock: ClockNs
+    _closed: bool = attrs.field(default=False, init=False)
+    _failure: StoreError | None = attrs.field(default=None, init=False)
+    _sleeper: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _sleeps_until: int | None = attrs.field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "failed" if self._failure else "open"
+        return f"<EmbeddedStore {state} head={self.head} journal={self.core.journal!r}>"
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> Revision:
+        """The newest revision; it may not be durable yet."""
+        return self.core.history.head
+
+    @property
+    def compacted(self) -> Revision:
+        """The oldest revision that can be read; 0 when there was no compaction."""
+        return self.core.compacted
+
+    @property
+    def digest(self) -> str:
+        """The rolling hash over all events; in a store without a log it is computed when asked for."""
+        return self.core.journal.digest
+
+    async def range(
+        self,
+        key: str,
+        *,
+        range_end: str | None = None,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+        sort_by: SortTarget = SortTarget.KEY,
+        descending: bool = False,
+        min_mod_revision: int = 0,
+        max_mod_revision: int = 0,
+        min_create_revision: int = 0,
+        max_create_revision: int = 0,
+    ) -> RangeResult:
+        """Read a range at the head or at a past revision. Raises Compacted, FutureRevision."""
+        get = Get(
+            key,
+            range_end,
+            revision=revision,
+            limit=limit,
+            keys_only=keys_only,
+            count_only=count_only,
+            sort_by=sort_by,
+            descending=descending,
+            min_mod_revision=min_mod_revision,
+            max_mod_revision=max_mod_revision,
+            min_create_revision=min_create_revision,
+            max_create_revision=max_create_revision,
+        )
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        result = self.core.range(get)
+        self.settle()
+        return result
+
+    def history(self, from_revision: int = 0, to_revision: int | None = None) -> Iterator[Event]:
+        """The events of the revisions from..to, both included; 0 begins with the oldest kept. Raises Compacted."""
+        return self.core.events(from_revision, to_revision)
+
+    def statistics(self) -> StoreStatistics:
+        """The condition of the store."""
+        return self.core.statistics()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    async def txn(self, txn: Txn, *, origin: Origin) -> TxnResult:
+        """Run a transaction. Raises InvalidRequest, LeaseNotFound, NoSpace, and what its reads raise."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        result, to_wake = self.core.commit(txn, origin, self.clock())
+        _wake(to_wake)
+        await self._answer()
+        return result
+
+    async def put(
+        self,
+        key: str,
+        value: object = None,
+        *,
+        origin: Origin,
+        lease: int = 0,
+        prev_kv: bool = False,
+        ignore_value: bool = False,
+        ignore_lease: bool = False,
+    ) -> PutResult:
+        """A transaction of one put."""
+        put = Put(
+            key,
+            value,
+            lease=lease,
+            prev_kv=prev_kv,
+            ignore_value=ignore_value,
+            ignore_lease=ignore_lease,
+        )
+        response = (await self.txn(Txn(success=(put,)), origin=origin)).responses[0]
+        assert isinstance(response, PutResult)
+        return response
+
+    async def delete(
+        self, key: str, *, origin: Origin, range_end: str | None = None, prev_kv: bool = False
+    ) -> DeleteResult:
+        """A transaction of one delete."""
+        delete = Delete(key, range_end, prev_kv=prev_kv)
+        response = (await self.txn(Txn(success=(delete,)), origin=origin)).responses[0]
+        assert isinstance(response, DeleteResult)
+        return response
+
+    async def compact(self, revision: int) -> None:
+        """Forget what is older than the state at `revision`. Raises Compacted, FutureRevision."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        self.core.compact(revision)
+        # A watch that waits for what is gone now shall end with Compacted.
+        _wake(watcher for watcher in self.core.watchers.watchers() if watcher.ready)
+        await self._answer()
+
+    # -- leases --------------------------------------------------------------------------------
+
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseStatus:  # noqa: A002
+        """Grant a lease; id 0 has one chosen. Raises LeaseExists, InvalidRequest."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        status = self.core.grant(ttl_seconds, id, self.clock())
+        self._set_alarm()
+        await self._answer()
+        return status
+
+    async def lease_keep_alive(self, lease: int) -> LeaseStatus:
+        """Have the lease run its full time again. Raises LeaseNotFound."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        return self.core.leases.keep_alive(lease, self.clock())
+
+    async def lease_revoke(self, lease: int, *, origin: Origin) -> Revision:
+        """End the lease and delete its keys, in one transaction. Raises LeaseNotFound."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
+        _wake(self.core.revoke(lease, origin, self.clock()))
+        revision = self.head
+        await self._answer()
+        return revision
+
+    async def lease_time_to_live(self, lease: int) -> LeaseStatus:
+        """What is left of the lease, and its keys in order. Raises LeaseNotFound."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        status = self.core.leases.status(lease, self.clock())
+        return attrs.evolve(status, keys=tuple(self.core.leases.keys(lease)))
+
+    async def leases(self) -> tuple[int, ...]:
+        """The ids of all leases, in order."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        return self.core.leases.ids()
+
+    # -- watching ------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        key: str,
+        *,
+        range_end: str | None = None,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        without: tuple[EventType, ...] = (),
+        progress_notify: bool = False,
+    ) -> EmbeddedWatch:
+        """Watch a range from `start_revision` on (0: from now on), leaving out events of the types in `without`."""
+        watcher = Watcher(
+            keys=KeyRange.of(key, range_end),
+            next_revision=start_revision,
+            wake=_nobody_waits,
+            without=without,
+            wants_progress=progress_notify,
+        )
+        return EmbeddedWatch(self, watcher, start_revision, prev_kv)
+
+    # -- running -------------------------------------------------------------------------------
+
+    async def keep_time(self) -> None:
+        """End leases when their time is up and send progress notifications, until cancelled or the store has failed."""
+        while self._failure is None:
+            self._sleeps_until = self.core.next_tick()
+            with trio.CancelScope() as self._sleeper:
+                if self._sleeps_until is None:
+                    await trio.sleep_forever()
+                # The clock may be coarser than trio's: never end early, and look again if woken early.
+                await trio.sleep(max(0, self._sleeps_until - self.clock()) / SECOND_NS)
+            self._sleeper = None
+            try:
+                _wake(self.core.tick(self.clock()))
+                self.settle()
+            except NoSpace:
+                await trio.sleep(_RETRY_SECONDS)
+            except StoreFailed:
+                # Whoever asks next is told, and so is everybody who waits.
+                self._wake_all()
+
+    def _set_alarm(self) -> None:
+        """Have `keep_time` look again, if it sleeps for too long."""
+        tick = self.core.next_tick()
+        asleep = self._sleeps_until
+        if self._sleeper is not None and tick is not None and (asleep is None or tick < asleep):
+            self._sleeper.cancel()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        self._check_failed()
+
+    def _check_failed(self) -> None:
+        if self._failure is not None:
+            raise StoreFailed(str(self._failure)) from self._failure
+
+    async def _answer(self) -> None:
+        """Let others act, then make what they and the caller did durable."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self.settle()
+
+    def settle(self) -> None:
+        """Make all that has happened durable. Raises StoreFailed, from now on always."""
+        self._check_failed()
+        try:
+            self.core.journal.settle()
+        except StoreFailed as error:
+            self._failure = error
+            self._wake_all()
+            raise
+
+    def _wake_all(self) -> None:
+        for watcher in self.core.watchers.watchers():
+            watcher.wake()
+
+    def close(self) -> None:
+        """End all watches and write what is left. Raises NoSpace, StoreFailed. Not a checkpoint."""
+        self._closed = True
+        self._wake_all()
+        self.core.journal.close()
+
+
+@attrs.define(eq=False, repr=False)
+class EmbeddedWatch:
+    """A watch of an embedded store: open between `async with` and its end. `store.protocol.Watch` says the rest."""
+
+    _store: EmbeddedStore
+    _watcher: Watcher
+    _start_revision: int
+    _prev_kv: bool
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _open: bool = attrs.field(default=False, init=False)
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedWatch {self._watcher!r}>"
+
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        self._store._check_open()
+        self._watcher.wake = self._room.unpark_all
+        self._store.core.watch(self._watcher, self._start_revision, self._store.clock())
+        self._store._set_alarm()
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+        self._store.core.unwatch(self._watcher)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchBatch:
+        return await self.receive()
+
+    @property
+    def revision(self) -> Revision:
+        """The bookmark: all up to and with this revision has been received."""
+        return Revision(min(self._store.head, self._watcher.next_revision - 1))
+
+    async def receive(self) -> WatchBatch:
+        """Wait for the next batch. Raises Compacted when what comes next is gone, StoreClosed at the end."""
+        if self._watcher.ready:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._wait()
+        while (batch := self._next()) is None:
+            if self._watcher.state is WatcherState.CATCHING_UP:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._wait()
+        return batch
+
+    def _next(self) -> WatchBatch | None:
+        if not self._open:
+            raise StoreClosed("the watch is not open; use it inside its `async with`")
+        self._store._check_open()
+        # Settled first: a batch taken could not be put back if the sync failed.
+        self._store.settle()
+        return self._store.core.deliver(self._watcher, prev_kv=self._prev_kv)
+
+    async def _wait(self) -> None:
+        if not self._open:
+            raise StoreClosed("the watch is not open; use it inside its `async with`")
+        self._store._check_open()
+        if self._watcher.waiting:
+            raise InvalidRequest("two tasks receive from one watch; open one for each")
+        self._watcher.waiting = True
+        try:
+            await self._room.park()
+        finally:
+            self._watcher.waiting = False
+
+    def request_progress(self) -> None:
+        """Have `receive` answer with a batch, empty if need be, as soon as all up to the head is delivered."""
+        self._watcher.progress_due = True
+        self._watcher.wake()
+
+    def statistics(self) -> WatchStatistics:
+        """The condition of the watch."""
+        return WatchStatistics(
+            state=self._watcher.state.value,
+            pending=len(self._watcher.pending),
+            revision=self.revision,
+            overflows=self._watcher.overflows,
+        )
+
+
+def _wake(watchers: Iterable[Watcher]) -> None:
+    for watcher in watchers:
+        watcher.wake()
+
+
+def _nobody_waits() -> None:
+    """The `wake` of a watch that nobody has opened yet."""

@@ -1,0 +1,380 @@
+"""The key space through time: every key at every revision that is kept. Pure and synchronous.
+
+Theory of operation. Each key has a list of its events, oldest first; the state of the key at revision R is its last event at or below R. Two
+sorted sets tell which keys exist at the head and which are deleted but still have history, so that a range at the head costs
+O(log n + answer) and one in the past looks at the keys of that range alone. Beside them stand all events by revision, the
+commits, which is what a watch reads.
+
+A transaction is applied at once, in the open revision `head + 1`, so that its later operations see its earlier ones; then it is
+sealed (it has happened) or aborted (it never did). Nothing awaits in between.
+
+What is kept: `window` is the oldest revision whose state and whose events are in memory. `forget(R)` moves it up, and keeps for each key only what
+a read at R or later can see. Take the key of store.records, with events at 2, 3, 5 (deleted) and 6:
+
+    forget(2)    2 3 5 6      a read at 2 sees event 2
+    forget(4)      3 5 6      a read at 4 sees event 3
+    forget(5)          6      a read at 5 sees no key, and needs no event for that
+    forget(9)          6      the head is never forgotten
+
+The commit of the window's own revision is kept, tombstones included: a watch may begin at it. etcd lost deletions
+there (its issue 19179; tests/store/test_history.py, test_a_deletion_at_the_compacted_revision_is_watched).
+
+Cost: put and delete O(log n) when the key appears or disappears, else O(1); forgetting O(1) per event forgotten.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Final, TypeAlias
+
+import attrs
+
+from store.errors import Compacted, FutureRevision
+from store.keys import KeyRange, SortedKeys
+from store.records import (
+    EMPTY_REVISION,
+    Event,
+    EventType,
+    Get,
+    KeyValue,
+    Origin,
+    RangeResult,
+    Revision,
+    SortTarget,
+)
+
+Commit: TypeAlias = tuple[Event, ...]
+"""The events of one revision, in the order of the operations."""
+
+Encode: TypeAlias = Callable[[object], bytes]
+"""Turns a value into its canonical bytes."""
+
+_revision_of: Final = attrgetter("revision")
+_PUT: Final = EventType.PUT
+
+
+def key_value(event: Event) -> KeyValue:
+    """The state that a PUT leaves."""
+    return KeyValue(
+        key=event.key,
+        value=event.value,
+        create_revision=event.create_revision,
+        mod_revision=event.revision,
+        version=event.version,
+        lease=event.lease,
+    )
+
+
+@attrs.define(eq=False, repr=False)
+class History:
+    """The key space through time; the module tells how."""
+
+    head: Revision = EMPTY_REVISION
+    window: Revision = EMPTY_REVISION
+    _versions: dict[str, list[Event]] = attrs.field(factory=dict, init=False)
+    _live: SortedKeys = attrs.field(factory=SortedKeys, init=False)
+    _dead: SortedKeys = attrs.field(factory=SortedKeys, init=False)
+    _commits: list[Commit] = attrs.field(factory=list, init=False)
+    """The commits of the revisions from `_first` to the head, without a gap."""
+    _open: list[Event] = attrs.field(factory=list, init=False)
+
+    def __repr__(self) -> str:
+        return f"<History head={self.head} window={self.window} keys={len(self._live)}>"
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    @property
+    def _first(self) -> int:
+        return self.head + 1 - len(self._commits)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def put(
+        self, key: str, value: object, lease: int, origin: Origin, time_ns: int
+    ) -> Event | None:
+        """Write a key in the open revision; returns its state before, if it existed."""
+        revision = Revision(self.head + 1)
+        before = self.newest(key)
+        event = Event(
+            type=_PUT,
+            key=key,
+            value=value,
+            revision=revision,
+            previous=before.revision if before else 0,
+            create_revision=before.create_revision if before else revision,
+            version=before.version + 1 if before else 1,
+            lease=lease,
+            time_ns=time_ns,
+            origin=origin,
+        )
+        self._add(event)
+        return before
+
+    def delete(self, gone: Sequence[Event], origin: Origin, time_ns: int) -> None:
+        """Delete keys in the open revision, given by their newest PUTs."""
+        revision = Revision(self.head + 1)
+        for before in gone:
+            self._add(
+                Event(
+                    type=EventType.DELETE,
+                    key=before.key,
+                    value=None,
+                    revision=revision,
+                    previous=before.revision,
+                    create_revision=0,
+                    version=0,
+                    lease=0,
+                    time_ns=time_ns,
+                    origin=origin,
+                )
+            )
+
+    def _add(self, event: Event) -> None:
+        versions = self._versions.get(event.key)
+        if versions is None:
+            versions = self._versions[event.key] = []
+        alive = bool(versions) and versions[-1].type is _PUT
+        versions.append(event)
+        self._open.append(event)
+        if alive is not (event.type is _PUT):
+            self._move(event.key, alive=not alive, known=len(versions) > 1)
+
+    def _move(self, key: str, *, alive: bool, known: bool) -> None:
+        """File a key under those that exist, or under those deleted; `known`: it was filed before."""
+        here, there = (self._live, self._dead) if alive else (self._dead, self._live)
+        if known:
+            there.remove(key)
+        here.add(key)
+
+    @property
+    def current(self) -> Revision:
+        """The head, or the open revision if it has written."""
+        return Revision(self.head + 1) if self._open else self.head
+
+    def open_commit(self) -> Commit:
+        """What the open revision has written so far; empty when there is none."""
+        return tuple(self._open)
+
+    def seal(self, commit: Commit) -> None:
+        """End the open revision, whose events are `commit`: it has happened."""
+        assert commit, "a revision without events"
+        assert len(commit) == len(self._open), "the open revision has other events"
+        self._open.clear()
+        self._commits.append(commit)
+        self.head = commit[0].revision
+
+    def abort(self) -> None:
+        """Undo the open revision."""
+        for event in reversed(self._open):
+            versions = self._versions[event.key]
+            assert versions[-1] is event, f"{event.key!r} has changed since"
+            versions.pop()
+            alive = bool(versions) and versions[-1].type is _PUT
+            if not versions:
+                del self._versions[event.key]
+                (self._live if event.type is _PUT else self._dead).remove(event.key)
+            elif alive is not (event.type is _PUT):
+                self._move(event.key, alive=alive, known=True)
+        self._open.clear()
+
+    def restore(self, commit: Commit) -> None:
+        """Apply a commit that a log holds."""
+        assert not self._open, "a revision is open"
+        assert commit[0].revision == self.head + 1, f"{commit[0].revision} after {self.head}"
+        for event in commit:
+            self._add(event)
+        self.seal(commit)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def newest(self, key: str) -> Event | None:
+        """The last PUT of a key that exists, the open revision included."""
+        versions = self._versions.get(key)
+        if versions is None:
+            return None
+        last = versions[-1]
+        return last if last.type is _PUT else None
+
+    def newest_within(self, keys: KeyRange) -> list[Event]:
+        """The last PUT of each key of a range that exists, in order, the open revision included."""
+        return [self._versions[key][-1] for key in self._live.within(keys)]
+
+    def at(self, key: str, revision: int) -> Event | None:
+        """The PUT that a key of `revision` stems from. Not below the window."""
+        versions = self._versions.get(key)
+        if versions is None:
+            return None
+        position = bisect_right(versions, revision, key=_revision_of)
+        if position == 0 or versions[position - 1].type is not _PUT:
+            return None
+        return versions[position - 1]
+
+    def check_readable(self, revision: int) -> None:
+        """Raises FutureRevision, or Compacted for what is below the window; 0 and less mean the head."""
+        if revision > self.head:
+            raise FutureRevision(revision, self.head)
+        if 0 < revision < self.window:
+            raise Compacted(revision, self.window)
+
+    def range(self, get: Get, encode: Encode) -> RangeResult:
+        """Answer a Get. Raises Compacted, FutureRevision."""
+        self.check_readable(get.revision)
+        keys = KeyRange.of(get.key, get.range_end)
+        # What an open transaction wrote is seen at revision 0 alone: its revision has not happened yet.
+        if get.revision <= 0 or (get.revision == self.head and not self._open):
+            count, found = self._range_now(get, keys)
+        else:
+            found = self._range_then(get, keys)
+            count = len(found)
+        return answer(get, found, count, self.current, encode)
+
+    def _range_now(self, get: Get, keys: KeyRange) -> tuple[int, list[Event]]:
+        if get.range_end is None:
+            event = self.newest(get.key)
+            return (1, [event]) if event else (0, [])
+        count = self._live.count(keys)
+        if get.count_only:
+            return count, []
+        limit = get.limit if _cuts_early(get) else 0
+        return count, [self._versions[key][-1] for key in self._live.within(keys, limit)]
+
+    def _range_then(self, get: Get, keys: KeyRange) -> list[Event]:
+        if get.range_end is None:
+            names = [get.key]
+        else:
+            names = self._live.within(keys) + self._dead.within(keys)
+            names.sort()
+        states = (self.at(name, get.revision) for name in names)
+        return [event for event in states if event is not None]
+
+    def commits(self, first: int, last: int) -> Iterator[Commit]:
+        """The commits of the revisions first..last, both included, as far as they are in memory."""
+        start = self._first
+        for revision in range(max(first, start), min(last, self.head) + 1):
+            yield self._commits[revision - self._first]
+
+    def before(self, event: Event) -> KeyValue | None:
+        """The key before an event; None when it did not exist or that is no longer in memory."""
+        if event.previous == 0:
+            return None
+        versions = self._versions.get(event.key, [])
+        position = bisect_right(versions, event.previous, key=_revision_of)
+        if position == 0 or versions[position - 1].revision != event.previous:
+            return None
+        return key_value(versions[position - 1])
+
+    # -- forgetting ----------------------------------------------------------------------------
+
+    def forget(self, revision: int) -> None:
+        """Make `revision` the oldest that can be read; the module shows what stays."""
+        assert self.window <= revision <= self.head, f"{self.window} <= {revision} <= {self.head}"
+        assert not self._open, "a revision is open"
+        first = self._first
+        changed: dict[str, None] = {}
+        for commit in self._commits[: max(0, revision + 1 - first)]:
+            for event in commit:
+                changed[event.key] = None
+        for key in changed:
+            self._forget_key(key, revision)
+        del self._commits[: max(0, revision - first)]
+        self.window = Revision(revision)
+
+    def _forget_key(self, key: str, revision: int) -> None:
+        versions = self._versions.get(key)
+        if versions is None:
+            return
+        position = bisect_right(versions, revision, key=_revision_of)
+        if position and versions[position - 1].type is _PUT:
+            position -= 1
+        del versions[:position]
+        if not versions:
+            del self._versions[key]
+            self._dead.remove(key)
+
+    # -- checking ------------------------------------------------------------------------------
+
+    @property
+    def revisions_in_memory(self) -> int:
+        """How many commits are in memory."""
+        return len(self._commits)
+
+    def check(self) -> None:
+        """Assert every invariant; O(everything)."""
+        assert not self._open, "a revision is open"
+        assert self.window <= self.head, f"window {self.window} above head {self.head}"
+        assert self._first <= max(self.window, EMPTY_REVISION + 1), "the window lacks commits"
+        for offset, commit in enumerate(self._commits):
+            assert commit, "an empty commit"
+            assert all(event.revision == self._first + offset for event in commit), "misplaced"
+        self._live.check()
+        self._dead.check()
+        for key, versions in self._versions.items():
+            assert versions, f"{key!r} without a version"
+            alive = versions[-1].type is _PUT
+            assert (key in self._live) is alive, f"{key!r} misfiled"
+            assert (key in self._dead) is not alive, f"{key!r} misfiled"
+            assert all(event.key == key for event in versions), f"{key!r} has another's event"
+            for older, newer in zip(versions, versions[1:], strict=False):
+                assert older.revision < newer.revision, f"{key!r} out of order"
+                assert newer.previous == (older.revision if older.type is _PUT else 0)
+        assert len(self._versions) == len(self._live) + len(self._dead), "a key filed in vain"
+
+
+def _cuts_early(get: Get) -> bool:
+    """Whether the limit may be applied while reading: the order is the keys' own and nothing is left out."""
+    return (
+        get.sort_by is SortTarget.KEY
+        and not get.descending
+        and not get.min_mod_revision
+        and not get.max_mod_revision
+        and not get.min_create_revision
+        and not get.max_create_revision
+    )
+
+
+def answer(
+    get: Get, found: list[Event], count: int, head: Revision, encode: Encode
+) -> RangeResult:
+    """Filter, sort, cut and strip the states found, `count` in all, as etcd does, in that order."""
+    if get.count_only:
+        return RangeResult(kvs=(), count=count, more=False, revision=head)
+    if not _cuts_early(get):
+        found = [event for event in found if _within_bounds(get, event)]
+        _sort(get, found, encode)
+        total = len(found)
+    else:
+        total = count
+    more = 0 < get.limit < total
+    if more:
+        found = found[: get.limit]
+    kvs = tuple(map(key_value, found))
+    if get.keys_only:
+        kvs = tuple(attrs.evolve(kv, value=None) for kv in kvs)
+    return RangeResult(kvs=kvs, count=count, more=more, revision=head)
+
+
+def _within_bounds(get: Get, event: Event) -> bool:
+    return (
+        get.min_mod_revision <= event.revision
+        and (not get.max_mod_revision or event.revision <= get.max_mod_revision)
+        and get.min_create_revision <= event.create_revision
+        and (not get.max_create_revision or event.create_revision <= get.max_create_revision)
+    )
+
+
+def _sort(get: Get, found: list[Event], encode: Encode) -> None:
+    if get.sort_by is SortTarget.VALUE:
+        found.sort(key=lambda event: encode(event.value), reverse=get.descending)
+    else:
+        found.sort(key=_SORT_KEYS[get.sort_by], reverse=get.descending)
+
+
+_SORT_KEYS: Final[dict[SortTarget, Callable[[Event], object]]] = {
+    SortTarget.KEY: attrgetter("key"),
+    SortTarget.VERSION: attrgetter("version"),
+    SortTarget.CREATE: attrgetter("create_revision"),
+    SortTarget.MOD: attrgetter("revision"),
+}

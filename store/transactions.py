@@ -1,0 +1,238 @@
+"""Transactions: what may stand in one, whether its compares hold, and its operations on the history. Pure.
+
+A transaction is checked, decided and run in three steps, as etcd does it: `validate` looks at the request alone, `decide` evaluates every compare, nested
+ones too, against the state before the whole, and `run` applies the operations of the branches taken. `run` may raise half-way; the
+caller then aborts the open revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from store.errors import DuplicateKey, InvalidRequest, KeyNotFound, LeaseNotFound
+from store.history import Encode, History, key_value
+from store.keys import KeyRange
+from store.leases import Leases
+from store.limits import Limits
+from store.records import (
+    Compare,
+    Delete,
+    DeleteResult,
+    Event,
+    Get,
+    Op,
+    OpResult,
+    Origin,
+    Put,
+    PutResult,
+    RangeResult,
+    Target,
+    Txn,
+    TxnResult,
+)
+
+
+def validate(txn: Txn, limits: Limits) -> None:
+    """Raises InvalidRequest for what no state could make right."""
+    if len(txn.success) == 1 and not txn.failure and isinstance(txn.success[0], Put | Delete):
+        # The common request, one write: it cannot collide with itself.
+        _validate_operation(txn.success[0])
+        _validate_size(txn, limits)
+        return
+    _validate_branches(txn, limits)
+    _changed(txn.success)
+    _changed(txn.failure)
+
+
+def _validate_size(txn: Txn, limits: Limits) -> None:
+    most = limits.transaction_operations
+    for what, length in (
+        ("compares", len(txn.compares)),
+        ("operations on success", len(txn.success)),
+        ("operations on failure", len(txn.failure)),
+    ):
+        if length > most:
+            raise InvalidRequest(f"{length} {what} in one transaction; at most {most} are allowed")
+
+
+def _validate_branches(txn: Txn, limits: Limits) -> None:
+    _validate_size(txn, limits)
+    for operation in (*txn.success, *txn.failure):
+        if isinstance(operation, Txn):
+            _validate_branches(operation, limits)
+        else:
+            _validate_operation(operation)
+
+
+def _validate_operation(operation: Op) -> None:
+    if isinstance(operation, Txn):
+        return
+    if not operation.key:
+        raise InvalidRequest(f"{type(operation).__name__} with an empty key")
+    if not operation.key.isascii():
+        _validate_text(operation.key)
+    if isinstance(operation, Put):
+        if operation.ignore_value and operation.value is not None:
+            raise InvalidRequest(f"put of {operation.key!r}: a value, and ignore_value as well")
+        if operation.ignore_lease and operation.lease:
+            raise InvalidRequest(f"put of {operation.key!r}: a lease, and ignore_lease as well")
+
+
+def _validate_text(key: str) -> None:
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"key {key!r} is no text: {error.reason}") from error
+
+
+def _changed(operations: Sequence[Op]) -> tuple[dict[str, None], list[KeyRange]]:
+    """The keys put and the ranges deleted by a branch. Raises DuplicateKey when they meet.
+
+    Ranges deleted may overlap: the second finds nothing. The two branches of one transaction may change the same key, for only
+    one of them runs.
+    """
+    puts: dict[str, None] = {}
+    deletes: list[KeyRange] = []
+    for operation in operations:
+        if isinstance(operation, Put):
+            new_puts, new_deletes = {operation.key: None}, []
+        elif isinstance(operation, Delete):
+            new_puts, new_deletes = {}, [KeyRange.of(operation.key, operation.range_end)]
+        elif isinstance(operation, Txn):
+            then_puts, then_deletes = _changed(operation.success)
+            else_puts, else_deletes = _changed(operation.failure)
+            new_puts, new_deletes = then_puts | else_puts, then_deletes + else_deletes
+        else:
+            continue
+        for key in new_puts:
+            if key in puts or any(key in deleted for deleted in deletes):
+                raise DuplicateKey(key)
+        for deleted in new_deletes:
+            for key in puts:
+                if key in deleted:
+                    raise DuplicateKey(key)
+        puts |= new_puts
+        deletes += new_deletes
+    return puts, deletes
+
+
+@attrs.define(eq=False)
+class Execution:
+    """One transaction on its way: where it runs, for whom, and when."""
+
+    history: History
+    leases: Leases
+    read: Callable[[Get], RangeResult]
+    encode: Encode
+    origin: Origin
+    time_ns: int
+
+    def execute(self, txn: Txn) -> TxnResult:
+        """Decide and run. May raise half-way, with writes in the open revision."""
+        verdicts: list[bool] = []
+        self._decide(txn, verdicts)
+        verdicts.reverse()
+        return self._run(txn, verdicts)
+
+    def _decide(self, txn: Txn, verdicts: list[bool]) -> None:
+        """Append the verdicts of this and the nested transactions that will run, in the order in which they will."""
+        holds = all(self.holds(compare) for compare in txn.compares)
+        verdicts.append(holds)
+        for operation in txn.success if holds else txn.failure:
+            if isinstance(operation, Txn):
+                self._decide(operation, verdicts)
+
+    def holds(self, compare: Compare) -> bool:
+        """Whether a condition is met by every key of its range."""
+        events = self._newest(compare.key, compare.range_end)
+        if not events:
+            # As in etcd: there is no value to compare with, whatever the operator.
+            return compare.target is not Target.VALUE and _stands(0, compare.op, compare.operand)
+        return all(self._event_holds(compare, event) for event in events)
+
+    def _newest(self, key: str, range_end: str | None) -> list[Event]:
+        if range_end is None:
+            event = self.history.newest(key)
+            return [] if event is None else [event]
+        return self.history.newest_within(KeyRange.of(key, range_end))
+
+    def _event_holds(self, compare: Compare, event: Event) -> bool:
+        match compare.target:
+            case Target.MOD:
+                actual = event.revision
+            case Target.CREATE:
+                actual = event.create_revision
+            case Target.VERSION:
+                actual = event.version
+            case Target.LEASE:
+                actual = event.lease
+            case Target.VALUE:
+                return _stands_bytes(
+                    self.encode(event.value), compare.op, self.encode(compare.operand)
+                )
+        return _stands(actual, compare.op, compare.operand)
+
+    def _run(self, txn: Txn, verdicts: list[bool]) -> TxnResult:
+        succeeded = verdicts.pop()
+        responses: list[OpResult] = [
+            self._operate(operation, verdicts)
+            for operation in (txn.success if succeeded else txn.failure)
+        ]
+        return TxnResult(
+            succeeded=succeeded, revision=self.history.current, responses=tuple(responses)
+        )
+
+    def _operate(self, operation: Op, verdicts: list[bool]) -> OpResult:
+        if isinstance(operation, Put):
+            return self._put(operation)
+        if isinstance(operation, Delete):
+            return self._delete(operation)
+        if isinstance(operation, Get):
+            return self.read(operation)
+        return self._run(operation, verdicts)
+
+    def _put(self, put: Put) -> PutResult:
+        value, lease = put.value, put.lease
+        if put.ignore_value or put.ignore_lease:
+            present = self.history.newest(put.key)
+            if present is None:
+                raise KeyNotFound(put.key)
+            value = present.value if put.ignore_value else value
+            lease = present.lease if put.ignore_lease else lease
+        if lease and lease not in self.leases:
+            raise LeaseNotFound(lease)
+        before = self.history.put(put.key, value, lease, self.origin, self.time_ns)
+        return PutResult(
+            prev_kv=key_value(before) if put.prev_kv and before else None,
+            revision=self.history.current,
+        )
+
+    def _delete(self, delete: Delete) -> DeleteResult:
+        gone = self._newest(delete.key, delete.range_end)
+        self.history.delete(gone, self.origin, self.time_ns)
+        return DeleteResult(
+            deleted=len(gone),
+            prev_kvs=tuple(map(key_value, gone)) if delete.prev_kv else (),
+            revision=self.history.current,
+        )
+
+
+def _stands(actual: int, op: str, operand: object) -> bool:
+    if not isinstance(operand, int):
+        raise InvalidRequest(f"compare with {operand!r}; a version, revision or lease is a number")
+    match op:
+        case "=":
+            return actual == operand
+        case "!=":
+            return actual != operand
+        case "<":
+            return actual < operand
+        case ">":
+            return actual > operand
+    raise InvalidRequest(f"compare operator {op!r}; allowed: = != < >")
+
+
+def _stands_bytes(actual: bytes, op: str, operand: bytes) -> bool:
+    return _stands((actual > operand) - (actual < operand), op, 0)

@@ -1,0 +1,73 @@
+"""`wavetank run` and `wavetank schema`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from wavetank.errors import BadInput
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("experiment", type=PATH)
+@click.option("--seed", type=click.IntRange(min=0), help="In place of the file's seed.")
+@click.option("--log", "log_path", type=PATH, help="Write the log to this path.")
+@click.option("--overwrite", is_flag=True, help="Replace a log that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+@click.option("--quiet", is_flag=True, help="No timeline, only the result.")
+def run(  # noqa: PLR0913 - one argument per option
+    experiment: Path,
+    seed: int | None,
+    log_path: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run the EXPERIMENT file: exit 0 when all checks and invariants held, 1 when one did not."""
+    from wavetank.experiment.load import load_experiment  # noqa: PLC0415 - `--help` needs none of it
+    from wavetank.experiment.run import run_experiment  # noqa: PLC0415
+
+    loaded = load_experiment(experiment, seed=seed)
+    if log_path is not None:
+        prepare_log(log_path, overwrite=overwrite)
+    if as_json:
+        result = run_experiment(loaded, log=log_path)
+        json.dump(result.to_json(), sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        from wavetank.cli.render import TimelinePrinter, print_result  # noqa: PLC0415
+
+        console = Console(highlight=False)
+        printer = TimelinePrinter(console)
+        if not quiet:
+            printer.header()
+        result = run_experiment(loaded, log=log_path, tell=None if quiet else printer.tell)
+        print_result(console, result, str(log_path or ""))
+    raise click.exceptions.Exit(0 if result.passed else 1)
+
+
+def prepare_log(path: Path, *, overwrite: bool) -> None:
+    """Make way for a new log. Raises BadInput when one is there and may not be replaced."""
+    from store import remove_log  # noqa: PLC0415
+
+    if path.exists():
+        if not overwrite:
+            raise BadInput(f"{path}: a log is there already; give another path, or --overwrite")
+        remove_log(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of an experiment file."""
+    from wavetank.experiment.schema import SCHEMA  # noqa: PLC0415
+
+    json.dump(SCHEMA, sys.stdout, indent=2)
+    sys.stdout.write("\n")

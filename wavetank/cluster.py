@@ -1,0 +1,319 @@
+"""A cluster: the assembly of store, API server, reconcilers and simulated nodes, and how a program drives it.
+
+`Cluster(...)` says what the cluster is made of; entering it builds and starts it. In a simulation (`wavetank.run`) it
+lives in virtual time; entered outside of one it lives in real time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import attrs
+import trio
+
+from engine import (
+    ApiServer,
+    Client,
+    Clock,
+    Draws,
+    DurationError,
+    Json,
+    Key,
+    KubeObject,
+    Link,
+    Manifests,
+    MicroTime,
+    ObjectCodec,
+    Processes,
+    Reconciler,
+    Scheme,
+    Settings,
+    Simulation,
+    acting,
+    default_scheme,
+    load_manifests,
+    open_processes,
+    parse_duration,
+)
+from reconcilers import default_reconcilers
+from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
+from store import Durability, Origin, Store, open_store
+from wavetank.chaos import Chaos, FaultListener
+from wavetank.control_plane import ControlPlane
+from wavetank.errors import BadInput, UnknownTarget
+from wavetank.observer import Observer
+from wavetank.view import ClusterState, View
+
+ROOT: Final = Origin(actor="user", causes=("user",))
+
+DEFAULT_NODES: Final = 3
+
+
+def simulated_nodes(nodes: int | Sequence[SimulatedNode]) -> tuple[SimulatedNode, ...]:
+    """The nodes of a cluster: `3` means node-0, node-1, node-2 in zones zone-a, zone-b, zone-c in turn."""
+    if not isinstance(nodes, int):
+        return tuple(nodes)
+    return tuple(
+        SimulatedNode(name=f"node-{number}", zone=f"zone-{'abc'[number % 3]}")
+        for number in range(nodes)
+    )
+
+
+@attrs.frozen
+class LogHandle:
+    """The log of a running cluster."""
+
+    store: Store
+
+    @property
+    def head(self) -> int:
+        """The last revision."""
+        return self.store.head
+
+    @property
+    def digest(self) -> str:
+        """The rolling hash over all events up to now."""
+        return self.store.digest
+
+
+@attrs.define(eq=False, kw_only=True)
+class Cluster:
+    """A Kubernetes cluster in one process.
+
+    `nodes` is a number or a list of SimulatedNode; `reconcilers` defaults to Kubernetes' own
+    (`default_reconcilers()`); `images` says how containers behave, by image; `log_path` is where the log is written
+    (None keeps it in memory), with `header` in front of it; kinds of one's own are registered with `scheme`.
+    `simulation` is given by `wavetank.run`; without it the cluster lives in real time and `seed` is its own.
+
+        async with Cluster(nodes=3) as cluster:
+            await cluster.apply("shop.yaml")
+    """
+
+    nodes: int | Sequence[SimulatedNode] = DEFAULT_NODES
+    settings: Settings = attrs.field(factory=Settings)
+    reconcilers: Sequence[Reconciler] = attrs.field(factory=default_reconcilers)
+    images: Sequence[ImageBehaviour] = ()
+    scheme: Scheme = attrs.field(factory=default_scheme)
+    log_path: Path | str | None = None
+    durability: Durability = Durability.BUFFERED
+    header: Mapping[str, Json] = attrs.field(factory=dict)
+    seed: int = 0
+    simulation: Simulation | None = None
+
+    clock: Clock = attrs.field(init=False)
+    """Cluster time."""
+    draws: Draws = attrs.field(init=False)
+    """The run's labelled draws."""
+    client: Client = attrs.field(init=False)
+    """The user's own way to the API server, undisturbed by faults."""
+    chaos: Chaos = attrs.field(init=False)
+    """The faults it can be given."""
+    log: LogHandle = attrs.field(init=False)
+    observer: Observer = attrs.field(init=False)
+    """Follows the log; spectators are added to it."""
+    control_plane: ControlPlane = attrs.field(init=False)
+    machines: dict[str, NodeHandle] = attrs.field(factory=dict, init=False)
+    """The simulated nodes by name."""
+    server: ApiServer = attrs.field(init=False)
+    failures: list[str] = attrs.field(factory=list, init=False)
+    """What reconcilers raised that is no API error, in order."""
+    on_fault: list[FaultListener] = attrs.field(factory=list, init=False)
+    """Called with kind, target and node (or "") of each fault as it strikes."""
+    _stack: AsyncExitStack = attrs.field(factory=AsyncExitStack, init=False)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(acting(ROOT))
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(exc_type, exc, traceback)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        simulation = self.simulation
+        if simulation is not None:
+            self.clock, self.draws = simulation.clock, simulation.draws
+            processes = simulation.processes
+        else:
+            self.clock, self.draws = Clock.wall(), Draws(self.seed)
+            processes = await stack.enter_async_context(open_processes())
+        store = await stack.enter_async_context(
+            open_store(
+                self.log_path,
+                codec=ObjectCodec(self.scheme),
+                clock=self.clock.now_ns,
+                durability=self.durability if self.log_path is not None else Durability.NONE,
+                header={**self.header, "epochUs": self.clock.epoch_us},
+            )
+        )
+        self.log = LogHandle(store)
+        nursery = await stack.enter_async_context(_service_nursery())
+        self.observer = Observer(store, View(ClusterState(self.scheme), self._wall_text))
+        nursery.start_soon(self.observer.run, name="observer")
+        self.server = ApiServer(
+            store=store,
+            scheme=self.scheme,
+            clock=self.clock,
+            draws=self.draws,
+            settings=self.settings,
+        )
+        await nursery.start(self.server.run, name="apiserver")
+        self.client = Client(endpoint=self.server, scheme=self.scheme)
+        self.control_plane = ControlPlane(
+            server=self.server,
+            scheme=self.scheme,
+            clock=self.clock,
+            draws=self.draws,
+            settings=self.settings,
+            processes=processes,
+            reconcilers=self.reconcilers,
+            on_failure=self._reconciler_failed,
+        )
+        with acting(Origin(actor="wavetank", causes=("start",))):
+            self.control_plane.start()
+            self._start_nodes(processes)
+        self.chaos = Chaos(
+            client=self.client,
+            clock=self.clock,
+            nodes=self.machines,
+            controllers=self.control_plane.controllers,
+            nursery=nursery,
+            on_fault=self._fault_struck,
+        )
+        stack.push_async_callback(processes.aclose)
+
+    def _start_nodes(self, processes: Processes) -> None:
+        images = Images(self.images, self.draws)
+        for node in simulated_nodes(self.nodes):
+            if node.name in self.machines:
+                raise BadInput(f"two nodes are called {node.name}")
+            self.machines[node.name] = self._start_node(node, images, processes)
+
+    def _start_node(
+        self, node: SimulatedNode, images: Images, processes: Processes
+    ) -> NodeHandle:
+        async def main() -> None:
+            await kubelet.run()
+
+        process = processes.start(f"kubelet/{node.name}", main)
+        link = Link(process.name, draws=self.draws, process=process)
+        runtime = make_runtime(node, images, self.draws)
+        kubelet = Kubelet(
+            description=node,
+            runtime=runtime,
+            client=self.control_plane.client_of(process, link),
+            clock=self.clock,
+            draws=self.draws,
+            settings=self.settings,
+            gate=process.passed,
+        )
+        return NodeHandle(
+            description=node,
+            runtime=runtime,
+            kubelet=kubelet,
+            process=process,
+            link=link,
+            clock=self.clock,
+        )
+
+    def _wall_text(self, time_ns: int) -> str:
+        return str(MicroTime.of(self.clock.epoch_us + time_ns // 1000))
+
+    def _reconciler_failed(self, name: str, key: Key, error: Exception) -> None:
+        self.failures.append(f"{name} {key}: {type(error).__name__}: {error}")
+
+    def _fault_struck(self, kind: str, target: str, node: str) -> None:
+        for listener in self.on_fault:
+            listener(kind, target, node)
+
+    # -- what a program asks for -----------------------------------------------------------------
+
+    @property
+    def view(self) -> View:
+        """The cluster as the log shows it now."""
+        return self.observer.view
+
+    async def apply(
+        self, source: Manifests, *, namespace: str = "default"
+    ) -> list[KubeObject]:
+        """Create or update objects as `kubectl apply -f` does: a path, a text, data or objects.
+
+        Raises ManifestError for what cannot be read, ApiError for what the API server refuses."""
+        applied = []
+        for loaded in load_manifests(source, self.scheme):
+            obj = loaded.object
+            resource = self.scheme.resource_of(obj)
+            if resource.namespaced and not obj.metadata.namespace:
+                obj = in_namespace(obj, namespace)
+            applied.append(await self.client.apply(obj))
+        return applied
+
+    async def settled(self, timeout: float | str = "10m") -> None:
+        """Wait until there is nothing left to do: all desired states are reached, and all nodes known.
+
+        Raises NotReached, which says what was left."""
+        names = list(self.machines)
+
+        def settled(view: View) -> bool:
+            nodes = view.state.raw("Node")
+            if any(Key("", name) not in nodes for name in names if self.machines[name].process.living):
+                return False
+            return not view.has_unsettled()
+
+        # Whoever calls has just written: let the news reach the observer first.
+        await self.observer.caught_up(self.log.head)
+        await self.observer.until(settled, seconds(timeout), "a settled cluster")
+
+    async def until(
+        self, predicate: Callable[[View], object], timeout: float | str = math.inf
+    ) -> None:
+        """Wait until `predicate(view)` is true; it is asked after each change. Raises NotReached."""
+        await self.observer.caught_up(self.log.head)
+        name = getattr(predicate, "__name__", repr(predicate))
+        await self.observer.until(predicate, seconds(timeout), f"until({name})")
+
+    def busiest_node(self) -> str:
+        """The ready node with the most pods; of equals the first by name. Raises UnknownTarget when none is ready."""
+        ready = [node.object.metadata.name for node in self.view.nodes() if node.ready]
+        if not ready:
+            raise UnknownTarget("no node is ready")
+        return min(ready, key=lambda name: (-len(self.view.pods(node=name)), name))
+
+
+def seconds(value: float | str) -> float:
+    """A time given as a number of seconds or as a text such as "5m". Raises BadInput."""
+    if not isinstance(value, str):
+        return float(value)
+    try:
+        return parse_duration(value)
+    except DurationError as error:
+        raise BadInput(str(error)) from None
+
+
+def in_namespace(obj: KubeObject, namespace: str) -> KubeObject:
+    """`obj` with its namespace set."""
+    assert attrs.has(type(obj))
+    metadata = attrs.evolve(obj.metadata, namespace=namespace)
+    return attrs.evolve(obj, metadata=metadata)  # type: ignore[misc]  # every kind is an attrs class
+
+
+@asynccontextmanager
+async def _service_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery for services: cancelled when the block is over."""
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,159 @@
+"""The control plane's processes: one for each reconciler, and with several replicas an election among them.
+
+With one replica every reconciler is a process `controller/<name>` and simply runs. With more, each replica has a candidate
+process; who holds the Lease starts its reconcilers, and who loses it kills them, as kube-controller-manager does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from engine import (
+    Client,
+    Clock,
+    ControllerRuntime,
+    Draws,
+    Endpoint,
+    EventRecorder,
+    Key,
+    LeaderElector,
+    Link,
+    LinkedEndpoint,
+    Process,
+    Processes,
+    Reconciler,
+    Scheme,
+    Settings,
+    acting,
+)
+from store import Origin
+
+LEASES: Final = {"scheduler": "kube-scheduler"}
+"""Reconcilers that are components of their own; all others belong to kube-controller-manager."""
+MANAGER: Final = "kube-controller-manager"
+
+FailureListener = Callable[[str, Key, Exception], None]
+
+
+@attrs.define(eq=False)
+class ControllerProcess:
+    """One reconciler of one replica: its process, its link and its runtime."""
+
+    name: str
+    process: Process
+    link: Link
+    runtime: ControllerRuntime
+
+    async def restart(self) -> None:
+        """Kill it and start it with empty memory."""
+        await self.process.restart()
+
+
+@attrs.define(eq=False, kw_only=True)
+class ControlPlane:
+    """Builds and runs the processes of the control plane."""
+
+    server: Endpoint
+    scheme: Scheme
+    clock: Clock
+    draws: Draws
+    settings: Settings
+    processes: Processes
+    reconcilers: Sequence[Reconciler]
+    on_failure: FailureListener
+    controllers: dict[str, ControllerProcess] = attrs.field(factory=dict, init=False)
+    """By the reconciler's name; with several replicas those of the first to lead, then of whoever led last."""
+    electors: dict[str, LeaderElector] = attrs.field(factory=dict, init=False)
+
+    def start(self) -> None:
+        """Start everything; returns at once."""
+        replicas = self.settings.control_plane_replicas
+        if replicas <= 1:
+            for reconciler in self.reconcilers:
+                self._start_controller(reconciler, "")
+            return
+        groups: dict[str, list[Reconciler]] = {}
+        for reconciler in self.reconcilers:
+            groups.setdefault(LEASES.get(reconciler.name, MANAGER), []).append(reconciler)
+        for lease, members in groups.items():
+            for replica in range(replicas):
+                self._start_candidate(lease, f"{lease}-{replica}", members)
+
+    def client_of(self, process: Process, link: Link) -> Client:
+        """A client for `process` over `link`."""
+        return Client(
+            endpoint=LinkedEndpoint(self.server, link, process),
+            scheme=self.scheme,
+            timeout_seconds=self.settings.request_timeout,
+        )
+
+    def _start_controller(self, template: Reconciler, replica: str) -> ControllerProcess:
+        actor = f"{template.actor()}{'@' + replica if replica else ''}"
+        runtime: ControllerRuntime
+
+        async def main() -> None:
+            await runtime.run()
+
+        process = self.processes.start(actor, main)
+        link = Link(actor, draws=self.draws, process=process)
+        runtime = ControllerRuntime(
+            template=template,
+            client=self.client_of(process, link),
+            clock=self.clock,
+            draws=self.draws,
+            settings=self.settings,
+            gate=process.passed,
+            actor=actor,
+            on_failure=self.on_failure,
+        )
+        controller = ControllerProcess(template.name, process, link, runtime)
+        self.controllers[template.name] = controller
+        return controller
+
+    def _start_candidate(self, lease: str, identity: str, members: Sequence[Reconciler]) -> None:
+        elector: LeaderElector
+        recorder: EventRecorder
+        started: list[ControllerProcess] = []
+
+        async def lead() -> None:
+            if not started:
+                started.extend(self._start_controller(member, identity) for member in members)
+            else:
+                for controller in started:
+                    controller.process.start()
+                    self.controllers[controller.name] = controller
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    for controller in reversed(started):
+                        if controller.process.living:
+                            await controller.process.crash()
+
+        async def main() -> None:
+            with acting(Origin(actor=identity, causes=(f"start:{identity}",))):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(recorder.run, name=f"{identity} events")
+                    while True:
+                        await elector.run(lead)
+
+        process = self.processes.start(identity, main)
+        link = Link(identity, draws=self.draws, process=process)
+        client = self.client_of(process, link)
+        recorder = EventRecorder(
+            client=client, clock=self.clock, draws=self.draws, component=lease, host=identity
+        )
+        elector = LeaderElector(
+            client=client,
+            clock=self.clock,
+            draws=self.draws,
+            settings=self.settings,
+            recorder=recorder,
+            name=lease,
+            identity=identity,
+        )
+        self.electors[identity] = elector

@@ -1,0 +1,1 @@
+"""Experiments: the file format, its loader, and what runs it."""

@@ -1,0 +1,94 @@
+"""Reading a log: what its header says, its events as JSON, the cluster at a revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import attrs
+
+from engine import (
+    Json,
+    KubeObject,
+    MicroTime,
+    ObjectCodec,
+    Resource,
+    Scheme,
+    UnknownKind,
+    default_scheme,
+    decorated,
+)
+from store import Event, LogReader, StoreError, read_log
+from wavetank.errors import BadInput
+from wavetank.view import ClusterState
+
+
+@attrs.frozen
+class Log:
+    """A log opened for reading."""
+
+    path: Path
+    reader: LogReader
+    scheme: Scheme
+
+    @property
+    def header(self) -> Mapping[str, Json]:
+        return cast("Mapping[str, Json]", self.reader.header)
+
+    def time(self, time_ns: int) -> str:
+        """Cluster time as RFC 3339."""
+        return str(MicroTime.of(cast("int", self.header["epochUs"]) + time_ns // 1000))
+
+    def events(self, first: int = 1, last: int | None = None) -> Iterator[Event]:
+        """The events from revision `first` to `last`, both included."""
+        return self.reader.events(first, last)
+
+    def state(self, revision: int | None = None) -> ClusterState:
+        """The cluster as it was at `revision`, or at the head. Raises BadInput for a revision past the head."""
+        if revision is not None and revision > self.reader.head:
+            raise BadInput(
+                f"{self.path}: there is no revision {revision}; the log ends at {self.reader.head}"
+            )
+        state = ClusterState(self.scheme)
+        for event in self.events(1, revision):
+            state.apply(event)
+        return state
+
+    def resource(self, kind: str) -> Resource:
+        """The kind of that name. Raises BadInput."""
+        try:
+            return self.scheme.resource_of(kind)
+        except UnknownKind as error:
+            raise BadInput(str(error)) from None
+
+    def event_json(self, event: Event) -> dict[str, Json]:
+        """One event as `wavetank log show -o json` prints it."""
+        obj: Json = None
+        if event.value is not None:
+            value = decorated(cast("KubeObject", event.value), event.revision)
+            obj = self.scheme.to_dict(value)
+        causes: list[Json] = list(event.origin.causes)
+        return {
+            "revision": event.revision,
+            "time_ns": event.time_ns,
+            "time": self.time(event.time_ns),
+            "type": event.type.name,
+            "key": event.key,
+            "actor": event.origin.actor,
+            "reconcile": event.origin.reconcile,
+            "causes": causes,
+            "object": obj,
+        }
+
+
+def open_log(path: Path | str) -> Log:
+    """Open a log for reading. Raises BadInput for what is no log, or one that cannot be read."""
+    path = Path(path)
+    if not path.exists():
+        raise BadInput(f"{path}: no such log")
+    scheme = default_scheme()
+    try:
+        return Log(path, read_log(path, ObjectCodec(scheme)), scheme)
+    except StoreError as error:
+        raise BadInput(f"{path}: {error}") from None

@@ -1,0 +1,166 @@
+"""Running a program against a cluster in virtual time: `wavetank.run`, and what experiments share with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import platform
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from engine import Json, Reconciler, Scheme, Settings, Simulation, default_scheme, run_simulation
+from reconcilers import default_reconcilers
+from sim_nodes import ImageBehaviour, SimulatedNode
+from store import Durability
+from wavetank.cluster import DEFAULT_NODES, Cluster
+from wavetank.invariants import INVARIANTS, Invariant, InvariantChecker
+from wavetank.measures import Measures
+from wavetank.result import CheckResult, Result
+from wavetank.timeline import Line, Narrator
+
+R = TypeVar("R")
+
+Program = Callable[[Cluster], Awaitable[R]]
+"""What `run` runs: an async function of the cluster."""
+
+
+def versions() -> dict[str, Json]:
+    """What a log's header says of the software that wrote it."""
+    return {
+        "wavetank": importlib.metadata.version("wavetank"),
+        "trio": trio.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def run(  # noqa: PLR0913 - the options of a cluster
+    main: Program[R],
+    *,
+    nodes: int | Sequence[SimulatedNode] = DEFAULT_NODES,
+    seed: int = 0,
+    log: Path | str | None = None,
+    settings: Settings | None = None,
+    reconcilers: Sequence[Reconciler] | None = None,
+    images: Sequence[ImageBehaviour] = (),
+    scheme: Scheme | None = None,
+    invariants: Sequence[str | Invariant] = tuple(INVARIANTS),
+    durability: Durability = Durability.BUFFERED,
+    tell: Callable[[Line], None] | None = None,
+) -> Result[R]:
+    """Run `main(cluster)` in virtual time and return its Result; equal arguments give equal digests.
+
+    `nodes` is a number or SimulatedNodes, `log` a path to write the log to, `invariants` what is checked at every revision (all of ours
+    by default), `tell` is called with each line of the timeline. Raises what `main` raises, BadInput, and the errors of a
+    simulation that is stuck (`NeverYields`, `Livelock`, `Deadlock`).
+    """
+
+    def build(simulation: Simulation) -> Cluster:
+        return Cluster(
+            nodes=nodes,
+            settings=settings or Settings(),
+            reconcilers=default_reconcilers() if reconcilers is None else reconcilers,
+            images=images,
+            scheme=scheme or default_scheme(),
+            log_path=log,
+            durability=durability,
+            header=program_header(main, seed),
+            seed=seed,
+            simulation=simulation,
+        )
+
+    async def program(cluster: Cluster, measures: Measures, checks: list[CheckResult]) -> R:
+        del checks
+        measures.begin(cluster.view, cluster.clock.now())
+        return await main(cluster)
+
+    return run_cluster(build, program, seed=seed, invariants=invariants, tell=tell)
+
+
+def program_header(main: Callable[..., object], seed: int) -> dict[str, Json]:
+    """The header of a program's log: what `wavetank replay` needs to run it again."""
+    module = inspect.getmodule(main)
+    source = inspect.getsourcefile(inspect.unwrap(main))
+    return {
+        "program": {
+            "module": module.__name__ if module is not None else "",
+            "function": getattr(main, "__qualname__", ""),
+            "file": str(Path(source).resolve()) if source else "",
+        },
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+_Body = Callable[[Cluster, Measures, list[CheckResult]], Awaitable[R]]
+
+
+def run_cluster(
+    build: Callable[[Simulation], Cluster],
+    body: _Body[R],
+    *,
+    seed: int,
+    invariants: Sequence[str | Invariant],
+    tell: Callable[[Line], None] | None,
+) -> Result[R]:
+    """Build a cluster in a simulation, watch it, run `body`, and sum up."""
+    checker = InvariantChecker(
+        [INVARIANTS[each]() if isinstance(each, str) else each for each in invariants]
+    )
+    measures = Measures()
+    checks: list[CheckResult] = []
+
+    async def simulated(simulation: Simulation) -> Result[R]:
+        started = time.perf_counter()
+        async with build(simulation) as cluster:
+            cluster.observer.add(checker)
+            cluster.observer.add(measures)
+            narrator = Narrator(tell) if tell is not None else None
+            if narrator is not None:
+                cluster.observer.add(narrator)
+            cluster.on_fault.append(
+                lambda kind, target, node: measures.fault(kind, target, node, cluster.clock.now())
+            )
+            value = await body(cluster, measures, checks)
+            head, now = cluster.log.head, cluster.clock.now()
+            digest = cluster.log.digest
+            await cluster.observer.caught_up(head)
+            if narrator is not None:
+                narrator.flush()
+            summary = _invariant_checks(checker, invariants, measures.seconds(now))
+            return Result(
+                passed=all(check.passed for check in (*checks, *summary)),
+                seed=seed,
+                digest=digest,
+                head=head,
+                events=cluster.observer.events,
+                virtual_seconds=now,
+                wall_seconds=round(time.perf_counter() - started, 3),
+                checks=(*checks, *summary),
+                faults=tuple(measures.faults()),
+                deployments=tuple(measures.deployments(cluster.view, now)),
+                violations=tuple(checker.violations),
+                value=value,
+            )
+
+    return run_simulation(simulated, seed=seed)
+
+
+def _invariant_checks(
+    checker: InvariantChecker, invariants: Sequence[str | Invariant], at: float
+) -> list[CheckResult]:
+    found: dict[str, list[str]] = {}
+    for violation in checker.violations:
+        found.setdefault(violation.name, []).append(
+            f"r{violation.revision} at {violation.seconds:g}s: {violation.message}"
+        )
+    names = [each if isinstance(each, str) else each.name for each in invariants]
+    return [
+        CheckResult(
+            name=name, at=at, passed=name not in found, message="; ".join(found.get(name, [])[:3])
+        )
+        for name in names
+    ]

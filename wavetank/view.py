@@ -1,0 +1,315 @@
+"""A read-only view of the cluster: the log folded up to a revision, with the questions people ask of it.
+
+`ClusterState` is the fold; `View` is what predicates, checks and invariants are given. Both read the log and nothing else,
+so that what is checked does not depend on what any process believes.
+"""
+
+from __future__ import annotations
+
+from builtins import list as List  # noqa: N812 - `list` is a method of View
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar, cast
+
+import attrs
+
+from engine import (
+    Deployment,
+    Key,
+    KubeObject,
+    Node,
+    Pod,
+    Resource,
+    Scheme,
+    condition_of,
+    is_ready,
+    is_terminal,
+    key_of,
+    parse_label_selector,
+    decorated,
+)
+from store import Event as LogEvent
+from store import EventType
+
+T = TypeVar("T", bound=KubeObject)
+
+
+@attrs.define(eq=False)
+class ClusterState:
+    """Every object by kind and key, with pods by node and by controller; O(1) for each event."""
+
+    scheme: Scheme
+    revision: int = 0
+    time_ns: int = 0
+    _objects: dict[str, dict[Key, KubeObject]] = attrs.field(factory=dict, init=False)
+    _revisions: dict[tuple[str, Key], int] = attrs.field(factory=dict, init=False)
+    _keys: dict[str, tuple[str, Key]] = attrs.field(factory=dict, init=False)
+    _pods_by_node: dict[str, dict[Key, Pod]] = attrs.field(factory=dict, init=False)
+    _by_controller: dict[str, dict[tuple[str, Key], KubeObject]] = attrs.field(
+        factory=dict, init=False
+    )
+
+    def apply(self, event: LogEvent) -> KubeObject | None:
+        """Fold one event of the log; returns the state of the object before it."""
+        self.revision, self.time_ns = event.revision, event.time_ns
+        if event.type is EventType.DELETE:
+            place = self._keys.pop(event.key, None)
+            if place is None:
+                return None
+            self._revisions.pop(place, None)
+            old = self._objects[place[0]].pop(place[1], None)
+            self._index(place, old, None)
+            return old
+        new = cast("KubeObject", event.value)
+        place = (new.kind, key_of(new))
+        objects = self._objects.setdefault(new.kind, {})
+        old = objects.get(place[1])
+        objects[place[1]] = new
+        self._keys[event.key] = place
+        self._revisions[place] = event.revision
+        self._index(place, old, new)
+        return old
+
+    def _index(
+        self, place: tuple[str, Key], old: KubeObject | None, new: KubeObject | None
+    ) -> None:
+        for obj, present in ((old, False), (new, True)):
+            if obj is None:
+                continue
+            if isinstance(obj, Pod) and obj.spec.node_name:
+                _file(self._pods_by_node, obj.spec.node_name, place[1], obj if present else None)
+            owner = obj.metadata.controller
+            if owner is not None:
+                _file(self._by_controller, owner.uid, place, obj if present else None)
+
+    def raw(self, kind: str) -> dict[Key, KubeObject]:
+        """The objects of a kind as stored, without resourceVersion; not to be changed."""
+        return self._objects.get(kind, {})
+
+    def kinds(self) -> list[str]:
+        """The kinds that have objects, sorted."""
+        return sorted(kind for kind, objects in self._objects.items() if objects)
+
+    def get(self, kind: str, key: Key) -> KubeObject | None:
+        """One object as the API would show it."""
+        obj = self._objects.get(kind, {}).get(key)
+        return None if obj is None else decorated(obj, self._revisions[kind, key])
+
+    def pods_on(self, node: str) -> Iterable[Pod]:
+        """The pods bound to a node, as stored."""
+        return self._pods_by_node.get(node, {}).values()
+
+    def controlled_by(self, uid: str) -> Iterable[KubeObject]:
+        """The objects whose controller has that uid, as stored."""
+        return self._by_controller.get(uid, {}).values()
+
+    def objects(self) -> Iterator[tuple[str, KubeObject]]:
+        """All objects by storage key, in key order, as the API would show them."""
+        for storage_key in sorted(self._keys):
+            kind, key = self._keys[storage_key]
+            yield storage_key, decorated(self._objects[kind][key], self._revisions[kind, key])
+
+
+P = TypeVar("P")
+K = TypeVar("K")
+
+
+def _file(index: dict[str, dict[K, P]], value: str, key: K, obj: P | None) -> None:
+    if obj is not None:
+        index.setdefault(value, {})[key] = obj
+        return
+    bucket = index.get(value)
+    if bucket is not None:
+        bucket.pop(key, None)
+        if not bucket:
+            del index[value]
+
+
+@attrs.frozen
+class NodeView:
+    """What is known of one node."""
+
+    object: Node
+
+    @property
+    def ready(self) -> bool:
+        """Its Ready condition is True."""
+        condition = condition_of(self.object.status.conditions, "Ready")
+        return condition is not None and condition.status == "True"
+
+    @property
+    def zone(self) -> str:
+        return self.object.metadata.labels.get("topology.kubernetes.io/zone", "")
+
+
+@attrs.frozen
+class DeploymentView:
+    """What is known of one Deployment."""
+
+    object: Deployment
+
+    @property
+    def desired(self) -> int:
+        """`spec.replicas`."""
+        replicas = self.object.spec.replicas
+        return 1 if replicas is None else replicas
+
+    @property
+    def observed(self) -> bool:
+        """The controller has seen the newest spec."""
+        return self.object.status.observed_generation >= self.object.metadata.generation
+
+    @property
+    def available(self) -> bool:
+        """Its Available condition is True for the newest spec, as `kubectl wait --for=condition=Available` asks."""
+        condition = condition_of(self.object.status.conditions, "Available")
+        return self.observed and condition is not None and condition.status == "True"
+
+    @property
+    def complete(self) -> bool:
+        """Rolled out: all replicas are of the newest template and available, and no other is left."""
+        status = self.object.status
+        return self.observed and (
+            status.updated_replicas
+            == status.replicas
+            == status.available_replicas
+            == self.desired
+        )
+
+
+@attrs.frozen
+class View:
+    """The cluster at one revision. A view kept after the call it was given for shows the newest state."""
+
+    state: ClusterState
+    wall: Callable[[int], str]
+
+    @property
+    def revision(self) -> int:
+        return self.state.revision
+
+    @property
+    def seconds(self) -> float:
+        """Cluster time in seconds since the start of the run."""
+        return self.state.time_ns / 1e9
+
+    @property
+    def time(self) -> str:
+        """The same as RFC 3339."""
+        return self.wall(self.state.time_ns)
+
+    def get(self, kind: type[T] | Resource | str, name: str, namespace: str = "default") -> T | None:
+        """One object, or None. The namespace of a cluster-wide kind is ignored."""
+        resource = self.state.scheme.resource_of(kind)
+        key = Key(namespace if resource.namespaced else "", name)
+        return cast("T | None", self.state.get(resource.kind, key))
+
+    def list(
+        self, kind: type[T] | Resource | str, namespace: str | None = None, selector: str = ""
+    ) -> List[T]:
+        """The objects of a kind in key order, of one namespace or of all, whose labels match."""
+        resource = self.state.scheme.resource_of(kind)
+        matches = parse_label_selector(selector).matches
+        objects = self.state.raw(resource.kind)
+        return [
+            cast("T", self.state.get(resource.kind, key))
+            for key in sorted(objects)
+            if namespace in (None, key.namespace) and matches(objects[key].metadata.labels)
+        ]
+
+    def deployment(self, name: str, namespace: str = "default") -> DeploymentView:
+        """Raises LookupError when there is none of that name."""
+        found: Deployment | None = self.get(Deployment, name, namespace)
+        if found is None:
+            raise LookupError(f"no Deployment {namespace}/{name} at revision {self.revision}")
+        return DeploymentView(found)
+
+    def deployments(self) -> List[DeploymentView]:
+        """All Deployments in key order."""
+        return [DeploymentView(obj) for obj in self.list(Deployment)]
+
+    def node(self, name: str) -> NodeView:
+        """Raises LookupError when there is none of that name."""
+        found: Node | None = self.get(Node, name)
+        if found is None:
+            raise LookupError(f"no Node {name} at revision {self.revision}")
+        return NodeView(found)
+
+    def nodes(self) -> List[NodeView]:
+        """All nodes in name order."""
+        return [NodeView(obj) for obj in self.list(Node)]
+
+    def pods(
+        self, selector: str = "", namespace: str | None = None, node: str | None = None
+    ) -> List[Pod]:
+        """The pods in key order, by label selector, namespace and node."""
+        if node is None:
+            return self.list(Pod, namespace, selector)
+        matches = parse_label_selector(selector).matches
+        found = [
+            pod
+            for pod in self.state.pods_on(node)
+            if namespace in (None, pod.metadata.namespace) and matches(pod.metadata.labels)
+        ]
+        return [
+            cast("Pod", self.state.get("Pod", key_of(pod))) for pod in sorted(found, key=key_of)
+        ]
+
+    def has_unsettled(self) -> bool:
+        """Whether something is still to be done; stops at the first."""
+        return next(_unsettled(self), None) is not None
+
+    def unsettled(self) -> List[str]:
+        """What is still to be done, one line each, empty when all desired states are reached.
+
+        Pods that terminate on a node that is not ready are not counted: nothing can be done about them."""
+        return List(_unsettled(self))
+
+
+def _unsettled(view: View) -> Iterator[str]:
+    ready: dict[str, bool] = {}
+    for node in view.nodes():
+        ready[node.object.metadata.name] = node.ready
+    for deployment in view.deployments():
+        if not (deployment.complete or deployment.object.spec.paused):
+            key = key_of(deployment.object)
+            available = deployment.object.status.available_replicas
+            yield f"Deployment {key}: {available} of {deployment.desired} available"
+    for kind in ("ReplicaSet", "ReplicationController"):
+        for key, owner in sorted(view.state.raw(kind).items()):
+            status, spec, generation = _replica_state(owner)
+            if status[0] != spec or status[1] < generation:
+                yield f"{kind} {key}: {status[0]} of {spec} available"
+    for key, obj in sorted(view.state.raw("Pod").items()):
+        reason = _pod_unsettled(cast("Pod", obj), ready)
+        if reason:
+            yield f"Pod {key}: {reason}"
+    for key, obj in sorted(view.state.raw("Namespace").items()):
+        if obj.metadata.deletion_timestamp is not None:
+            yield f"Namespace {key}: terminating"
+
+
+def _replica_state(owner: KubeObject) -> tuple[tuple[int, int], int, int]:
+    spec = getattr(owner, "spec")  # noqa: B009 - ReplicaSet and ReplicationController alike
+    status = getattr(owner, "status")  # noqa: B009
+    desired = 1 if spec.replicas is None else spec.replicas
+    return (
+        (status.available_replicas, status.observed_generation),
+        desired,
+        owner.metadata.generation,
+    )
+
+
+def _pod_unsettled(pod: Pod, ready: dict[str, bool]) -> str:
+    if not pod.spec.node_name:
+        if pod.spec.scheduling_gates:
+            return ""
+        condition = condition_of(pod.status.conditions, "PodScheduled")
+        return f"not scheduled: {condition.message}" if condition is not None else "not scheduled"
+    alive = ready.get(pod.spec.node_name, False)
+    if pod.metadata.deletion_timestamp is not None:
+        return "terminating" if alive else ""
+    if is_terminal(pod):
+        return ""
+    if not alive:
+        return f"on node {pod.spec.node_name}, which is not ready"
+    return "" if is_ready(pod) else f"{pod.status.phase or 'Pending'}, not ready"
