@@ -10,6 +10,7 @@ from reconcilers.node_lifecycle import NodeLifecycle
 from reconcilers.pod_gc import PodGC
 from reconcilers.replicaset import ReplicaSetReconciler
 from reconcilers.replication_controller import ReplicationControllerReconciler
+from reconcilers.scheduler.scheduler import Scheduler
 from reconcilers.service_account import ServiceAccountReconciler
 from reconcilers.taint_eviction import TaintEviction
 
@@ -22,6 +23,7 @@ __all__ = [
     "PodGC",
     "ReplicaSetReconciler",
     "ReplicationControllerReconciler",
+    "Scheduler",
     "ServiceAccountReconciler",
     "TaintEviction",
     "default_reconcilers",
@@ -39,6 +41,7 @@ def default_reconcilers() -> list[Reconciler]:
         TaintEviction(),
         PodGC(),
         GarbageCollector(),
+        Scheduler(),
         DeploymentReconciler(),
         ReplicaSetReconciler(),
         ReplicationControllerReconciler(),

@@ -1,7 +1,9 @@
-"""The node IPAM controller: gives every node the range of addresses that its pods live in (`spec.podCIDR`).
+"""The node IPAM controller: gives every node the range of addresses that its pods live in
+(`spec.podCIDR`).
 
-Ranges are cut from `cluster_cidr` one after the other, so that a range given back is used again only when all others have
-had their turn. A node that comes with a range keeps it. When no range is left the node is told so and waits.
+Ranges are cut from `cluster_cidr` one after the other, so that a range given back is used again
+only when all others have had their turn. A node that comes with a range keeps it. When no range is
+left the node is told so and waits.
 
 Source: kubernetes pkg/controller/nodeipam/ipam/range_allocator.go, .../cidrset.
 """
@@ -33,10 +35,11 @@ RETRY: Final = 30.0
 
 
 class NodeRanges:
-    """The ranges of one pool of networks, and who has them. Taking the next is O(1) while the pool is not nearly full.
+    """The ranges of one pool of networks, and who has them. Taking the next is O(1) while the pool
+    is not nearly full.
 
-    A range's life: `take` gives it to a node; asked again for the same node it gives the same; `release` makes it
-    free; and when the pool has been gone through, `take` comes back to it.
+    A range's life: `take` gives it to a node; asked again for the same node it gives the same;
+    `release` makes it free; and when the pool has been gone through, `take` comes back to it.
     """
 
     def __init__(self, networks: str, mask: int) -> None:
@@ -154,7 +157,9 @@ class NodeIpam(Reconciler):
         return Done()
 
     def _begin(self) -> None:
-        """Before the first range is given, note all that nodes have already: the informer has synced by now."""
+        """Before the first range is given, note all that nodes have already: the informer has
+        synced by now.
+        """
         if self._began:
             return
         self._began = True

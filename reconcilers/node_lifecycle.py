@@ -1,13 +1,17 @@
-"""The node lifecycle controller: finds silent nodes, says so, taints them, and marks their pods not ready.
+"""The node lifecycle controller: finds silent nodes, says so, taints them, and marks their pods not
+ready.
 
-Three things happen side by side, as in the real one. Every 5 s a pass over all nodes (`monitor`) compares signs of
-life with the clock; a node silent for the grace period gets its conditions set to Unknown, and its pods Ready False. On every change
-of a node (`reconcile`) its NoSchedule taints are made to mirror its conditions. And a third task (`taint`) puts the
-NoExecute taints on, node by node as fast as the zone allows. So after the last heartbeat there come, in this order: Unknown;
-the NoSchedule taint and the pods; a pass later the NoExecute taint; and then the taint eviction controller's timers.
+Three things happen side by side, as in the real one. Every 5 s a pass over all nodes (`monitor`)
+compares signs of life with the clock; a node silent for the grace period gets its conditions set to
+Unknown, and its pods Ready False. On every change of a node (`reconcile`) its NoSchedule taints are
+made to mirror its conditions. And a third task (`taint`) puts the NoExecute taints on, node by node
+as fast as the zone allows. So after the last heartbeat there come, in this order: Unknown; the
+NoSchedule taint and the pods; a pass later the NoExecute taint; and then the taint eviction
+controller's timers.
 
-All memory is in `HealthBook` and `Zones`; a restart loses it, and every node has a fresh grace period
-(tests/reconcilers/test_node_lifecycle.py holds the times and the order against a recording of a real cluster).
+All memory is in `HealthBook` and `Zones`; a restart loses it, and every node has a fresh grace
+period (tests/reconcilers/test_node_lifecycle.py holds the times and the order against a recording
+of a real cluster).
 
 Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go.
 """
@@ -71,14 +75,17 @@ VISITORS: Final = 8
 """Nodes visited at a time in one pass (nodeUpdateWorkerSize)."""
 STATUS_TRIES: Final = 5
 STATUS_PAUSE: Final = 0.020
-"""A status write is tried that often, with that many seconds between (NodeHealthUpdateRetry, retrySleepTime)."""
+"""A status write is tried that often, with that many seconds between (NodeHealthUpdateRetry,
+retrySleepTime)."""
 TAINT_TRIES: Final = 5
 TAINT_PAUSE: Final = 0.100
 """Likewise for taints, up to twice as long by jitter (updateTaintBackoff)."""
 
 
 class NodeLifecycle(Reconciler):
-    """See the module's text. Keys without a namespace are nodes, keys with one are pods bound to silent nodes."""
+    """See the module's text. Keys without a namespace are nodes, keys with one are pods bound to
+    silent nodes.
+    """
 
     name: ClassVar[str] = "node-lifecycle"
     component: ClassVar[str] = "node-controller"
@@ -101,7 +108,9 @@ class NodeLifecycle(Reconciler):
     # -- a node or a pod changed -----------------------------------------------------------------
 
     def _pod_changed(self, change: Change[Pod]) -> None:
-        """A pod was bound to a node that is not ready: mark it, as the pass that marked the others is over."""
+        """A pod was bound to a node that is not ready: mark it, as the pass that marked the others
+        is over.
+        """
         old, new = change.old, change.new
         if new is None or (old is not None and old.spec.node_name == new.spec.node_name):
             return
@@ -137,7 +146,9 @@ class NodeLifecycle(Reconciler):
     # -- the pass over all nodes -----------------------------------------------------------------
 
     async def monitor(self) -> None:
-        """Look at all nodes, again and again: each pass begins one period after the end of the one before."""
+        """Look at all nodes, again and again: each pass begins one period after the end of the one
+        before.
+        """
         while True:
             await self._pass()
             await trio.sleep(self.settings.node_monitor_period)
@@ -192,7 +203,9 @@ class NodeLifecycle(Reconciler):
         health.quiet = todo.taint is TaintStep.CLEAR and tainted and not todo.announce
 
     async def _settle_status(self, health: NodeHealth) -> str | None:
-        """Write Unknown if the node is silent. The Ready status found before that, or None when it failed."""
+        """Write Unknown if the node is silent. The Ready status found before that, or None when it
+        failed.
+        """
         node = self.informer(Node).get(health.key)
         for _ in range(STATUS_TRIES):
             if node is None:
@@ -225,7 +238,9 @@ class NodeLifecycle(Reconciler):
             self._zones.forget(zone, health.name)
 
     async def _step_taint(self, health: NodeHealth, step: TaintStep, observed: str) -> bool:
-        """Do what the plan says about the NoExecute taints. False when a write failed: the next pass tries again."""
+        """Do what the plan says about the NoExecute taints. False when a write failed: the next
+        pass tries again.
+        """
         if step is TaintStep.CLEAR:
             return await self._mark_reachable(health)
         change = eviction_taint(observed)
@@ -283,7 +298,9 @@ class NodeLifecycle(Reconciler):
     # -- NoExecute taints, at the speed the zones allow ------------------------------------------
 
     async def taint(self) -> None:
-        """Taint the nodes whose turn it is, looking every 100 ms, and sleeping over the looks that would find none."""
+        """Taint the nodes whose turn it is, looking every 100 ms, and sleeping over the looks that
+        would find none.
+        """
         period = round(self.settings.node_eviction_loop_period * _SECOND)
         start = self.clock.unix_us()
         while True:
@@ -312,7 +329,9 @@ class NodeLifecycle(Reconciler):
             self._queued = trio.Event()
 
     async def _taint_node(self, name: str) -> bool:
-        """Put on the NoExecute taint that the node's condition asks for now. False: again, when there is a token."""
+        """Put on the NoExecute taint that the node's condition asks for now. False: again, when
+        there is a token.
+        """
         node = self.informer(Node).get(Key("", name))
         if node is None:
             return True
@@ -332,7 +351,9 @@ class NodeLifecycle(Reconciler):
     # -- writes ----------------------------------------------------------------------------------
 
     async def _change_taints(self, node: Node, change: TaintChange) -> Node:
-        """Put taints on, then take taints off: two writes, each only if it changes something. Raises ApiError."""
+        """Put taints on, then take taints off: two writes, each only if it changes something.
+        Raises ApiError.
+        """
         if change.add:
             node = await self._edit(
                 node, lambda each: with_taints(each, change.add, self.clock.unix_us())
@@ -342,7 +363,9 @@ class NodeLifecycle(Reconciler):
         return node
 
     async def _edit(self, node: Node, edit: Callable[[Node], Node]) -> Node:
-        """Write `edit` of the node; after a conflict, of its newest state. Raises ApiError after TAINT_TRIES."""
+        """Write `edit` of the node; after a conflict, of its newest state. Raises ApiError after
+        TAINT_TRIES.
+        """
         tries = 0
         while True:
             changed = edit(node)

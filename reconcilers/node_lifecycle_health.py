@@ -1,15 +1,18 @@
-"""Whether a node is alive, as the controller's own clock tells: health records, and what follows from them.
+"""Whether a node is alive, as the controller's own clock tells: health records, and what follows
+from them.
 
-The controller never compares a node's clock with its own. It keeps for each node what it saw last (the Lease's
-renewTime, the heartbeat of the Ready condition) and when, by its own clock, that last changed (`probe_us`). A node whose
-signs have stood still for longer than the grace period gets its conditions set to Unknown.
+The controller never compares a node's clock with its own. It keeps for each node what it saw last
+(the Lease's renewTime, the heartbeat of the Ready condition) and when, by its own clock, that last
+changed (`probe_us`). A node whose signs have stood still for longer than the grace period gets its
+conditions set to Unknown.
 
-A record's life: a node without conditions appears (probe = its creation, startup grace), its kubelet posts Ready (probe
-= now), renews its lease every 10 s (probe = the pass that sees it), falls silent; the ninth pass after the last renewal
-was seen is 40 s later and makes the node Unknown. When the kubelet is back its heartbeat differs, and probe is now again.
+A record's life: a node without conditions appears (probe = its creation, startup grace), its
+kubelet posts Ready (probe = now), renews its lease every 10 s (probe = the pass that sees it),
+falls silent; the ninth pass after the last renewal was seen is 40 s later and makes the node
+Unknown. When the kubelet is back its heartbeat differs, and probe is now again.
 
-Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (tryUpdateNodeHealth). Times are Unix
-microseconds.
+Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (tryUpdateNodeHealth).
+Times are Unix microseconds.
 """
 
 from __future__ import annotations
@@ -67,7 +70,8 @@ class Graces:
 class NodeHealth:
     """What the controller remembers of one node. See the module's text.
 
-    `node` and `lease` are the very objects seen last: one comparison of identity tells that nothing changed.
+    `node` and `lease` are the very objects seen last: one comparison of identity tells that nothing
+    changed.
     """
 
     node: Node
@@ -80,8 +84,9 @@ class NodeHealth:
     probe_us: int
     """When a sign of life was last seen."""
     deadline_us: int = 0
-    """From when on the node counts as silent: `probe_us` and its grace. Real passes take time, so that one that
-    begins a whole number of periods later is a little after it; here it is on it, and counts as after."""
+    """From when on the node counts as silent: `probe_us` and its grace. Real passes take time, so
+    that one that begins a whole number of periods later is a little after it; here it is on it, and
+    counts as after."""
     lease: Lease | None = None
     renewal_us: int = _NEVER
     """The newest renewTime seen."""
@@ -92,7 +97,8 @@ class NodeHealth:
     skipped: bool = False
     """The last pass could not settle its status: it takes no part in anything."""
     quiet: bool = False
-    """Ready, without NoExecute taints of ours, nothing outstanding: nothing to do until it changes or falls silent."""
+    """Ready, without NoExecute taints of ours, nothing outstanding: nothing to do until it changes
+    or falls silent."""
 
     @property
     def name(self) -> str:
@@ -104,7 +110,9 @@ class NodeHealth:
         return self.ready.status if self.ready is not None else "Unknown"
 
     def saw_lease(self, lease: Lease | None, now: int) -> bool:
-        """Note a Lease; a renewal never seen before is a sign of life, and True. O(1), for each heartbeat."""
+        """Note a Lease; a renewal never seen before is a sign of life, and True. O(1), for each
+        heartbeat.
+        """
         self.lease = lease
         if lease is None:
             return False
@@ -119,7 +127,9 @@ class NodeHealth:
     def saw_node(
         self, node: Node, lease: Lease | None, now: int, graces: Graces, settings: Settings
     ) -> None:
-        """Note a node and its Lease; a Ready condition that came, went or has another heartbeat is a sign of life."""
+        """Note a node and its Lease; a Ready condition that came, went or has another heartbeat is
+        a sign of life.
+        """
         old, new = self.ready, condition_of(node.status.conditions, "Ready")
         self.node, self.ready = node, new
         self.zone, self.excluded = zone_of(node), is_excluded(node, settings)
@@ -149,7 +159,9 @@ def _heartbeat(ready: Condition | None) -> Time | Literal["absent"] | None:
 
 @attrs.frozen
 class Observation:
-    """What a look at all nodes brought: records made, records dropped, and those (new ones too) to be visited."""
+    """What a look at all nodes brought: records made, records dropped, and those (new ones too) to
+    be visited.
+    """
 
     arrived: tuple[NodeHealth, ...]
     departed: tuple[NodeHealth, ...]
@@ -159,8 +171,8 @@ class Observation:
 class HealthBook:
     """The records of all nodes, in the order in which they were first seen.
 
-    A look at all of them is O(nodes): for a node that is well, two look-ups and three comparisons, and nothing is
-    made. A heartbeat costs nothing until the next look.
+    A look at all of them is O(nodes): for a node that is well, two look-ups and three comparisons,
+    and nothing is made. A heartbeat costs nothing until the next look.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -193,7 +205,9 @@ class HealthBook:
         return Observation(tuple(arrived), departed, tuple(visits))
 
     def _begin(self, node: Node, leases: Cache[Lease], now: int) -> NodeHealth:
-        """The record of a node never met: silent since now, or, if it was never ready, since its creation."""
+        """The record of a node never met: silent since now, or, if it was never ready, since its
+        creation.
+        """
         ready = condition_of(node.status.conditions, "Ready")
         created = node.metadata.creation_timestamp
         name = node.metadata.name
@@ -288,8 +302,9 @@ class NodePlan:
 def plan(observed: str, current: Condition | None, node: Node, *, retry_pods: bool) -> NodePlan:
     """Decide from the Ready status as `observed` when the pass began and the `current` one it left.
 
-    Taints follow the observed status, so that a node found silent in this pass is queued for its NoExecute taint in
-    the next one. A node whose kubelet itself reports False is not announced and its pods are its kubelet's business.
+    Taints follow the observed status, so that a node found silent in this pass is queued for its
+    NoExecute taint in the next one. A node whose kubelet itself reports False is not announced and
+    its pods are its kubelet's business.
     """
     if current is None:
         return NodePlan(TaintStep.NOTHING, announce=False, mark_pods=False)

@@ -1,8 +1,9 @@
 """Which taints a node's conditions ask for, and how a list of taints changes.
 
-Two families share the keys. NoSchedule taints mirror the conditions one to one and at once; NoExecute taints are
-for not-ready and unreachable alone, exclude each other, and are put on slowly (`reconcilers.node_zones`).
-Source: kubernetes pkg/controller/nodelifecycle (nodeConditionToTaintKeyStatusMap), pkg/util/taints.
+Two families share the keys. NoSchedule taints mirror the conditions one to one and at once;
+NoExecute taints are for not-ready and unreachable alone, exclude each other, and are put on slowly
+(`reconcilers.node_zones`). Source: kubernetes pkg/controller/nodelifecycle
+(nodeConditionToTaintKeyStatusMap), pkg/util/taints.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def label_change(node: Node) -> dict[str, str]:
 
 
 def eviction_taint(ready: str) -> TaintChange:
-    """The NoExecute taint of a node whose Ready condition has that status, and the other one, to take off."""
+    """The NoExecute taint of a node whose Ready condition has that status, and the other one, to
+    take off.
+    """
     key, other = (
         (nodes.TAINT_NOT_READY, nodes.TAINT_UNREACHABLE)
         if ready == "False"
@@ -97,7 +100,9 @@ REACHABLE: Final = (
 
 
 def with_taints(node: Node, add: Sequence[Taint], now: int) -> Node:
-    """`node` with the taints `add`, put on at `now` (Unix microseconds); one that is there already is replaced."""
+    """`node` with the taints `add`, put on at `now` (Unix microseconds); one that is there already
+    is replaced.
+    """
     taints = list(node.spec.taints)
     for taint in add:
         stamped = attrs.evolve(taint, time_added=Time.of(now))
@@ -111,7 +116,9 @@ def with_taints(node: Node, add: Sequence[Taint], now: int) -> Node:
 
 
 def without_taints(node: Node, remove: Sequence[Taint]) -> Node:
-    """`node` without the taints `remove`, whatever their values; the same object when it has none of them."""
+    """`node` without the taints `remove`, whatever their values; the same object when it has none
+    of them.
+    """
     taints = node.spec.taints
     for taint in remove:
         taints = nodes.without_taint(taints, taint.key, taint.effect)

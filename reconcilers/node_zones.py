@@ -1,16 +1,19 @@
 """Zones of nodes, what state they are in, and how fast their nodes may be tainted NoExecute.
 
-A node that is not ready is not evicted at once: it waits in the queue of its zone, and the queue lets one node through
-for each token of its bucket. How fast tokens come depends on how much of the zone is lost, and when every zone
-is lost no token comes at all: then the fault is more likely the control plane's own connection.
+A node that is not ready is not evicted at once: it waits in the queue of its zone, and the queue
+lets one node through for each token of its bucket. How fast tokens come depends on how much of the
+zone is lost, and when every zone is lost no token comes at all: then the fault is more likely the
+control plane's own connection.
 
-One zone's life: its first node is seen (`Zone`, INITIAL, a full bucket), the first pass over all nodes makes it NORMAL
-at 0.1 tokens a second, a rack fails and 60 % of its nodes with it (PARTIAL: 0.01/s when the zone is large, else none),
-the last of its nodes goes (FULL: 0.1/s again, as a zone lost as a whole is believed), all other zones go
-too (no tokens, taints taken back), and the first node that returns anywhere ends that.
+One zone's life: its first node is seen (`Zone`, INITIAL, a full bucket), the first pass over all
+nodes makes it NORMAL at 0.1 tokens a second, a rack fails and 60 % of its nodes with it (PARTIAL:
+0.01/s when the zone is large, else none), the last of its nodes goes (FULL: 0.1/s again, as a zone
+lost as a whole is believed), all other zones go too (no tokens, taints taken back), and the first
+node that returns anywhere ends that.
 
-Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (handleDisruption, ComputeZoneState)
-and .../scheduler/rate_limited_queue.go. Times are Unix microseconds given by the caller; nothing here waits.
+Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (handleDisruption,
+ComputeZoneState) and .../scheduler/rate_limited_queue.go. Times are Unix microseconds given by the
+caller; nothing here waits.
 """
 
 from __future__ import annotations
@@ -141,7 +144,9 @@ class TokenBucket:
 
 @attrs.define(eq=False)
 class Zone:
-    """One zone: its state, its bucket, and the nodes that wait to be tainted, in the order of their coming."""
+    """One zone: its state, its bucket, and the nodes that wait to be tainted, in the order of their
+    coming.
+    """
 
     bucket: TokenBucket
     state: ZoneState = ZoneState.INITIAL
@@ -174,7 +179,9 @@ class Zones:
         )
 
     def ensure(self, name: ZoneName) -> None:
-        """A node of that zone was seen: make the zone, or make it new when it had lost all its counted nodes."""
+        """A node of that zone was seen: make the zone, or make it new when it had lost all its
+        counted nodes.
+        """
         zone = self._zones.get(name)
         if zone is None:
             self._zones[name] = Zone(TokenBucket(self._settings.node_eviction_rate))
@@ -186,8 +193,8 @@ class Zones:
     def mark(self, name: ZoneName, node: str, *, tainted: bool) -> bool:
         """Queue a node that is not ready; True when it was not queued before.
 
-        Without its taint (`tainted`) a node queues again even if it was let through: the write may have failed, or
-        someone took the taint off.
+        Without its taint (`tainted`) a node queues again even if it was let through: the write may
+        have failed, or someone took the taint off.
         """
         zone = self._zones[name]
         if not tainted:
@@ -232,7 +239,9 @@ class Zones:
         return min(times, default=None)
 
     def judge(self, counts: Mapping[ZoneName, ZoneCount], now: int) -> Disruption:
-        """Set the states and rates of all zones from the nodes counted in each; zones not named have none."""
+        """Set the states and rates of all zones from the nodes counted in each; zones not named
+        have none.
+        """
         threshold = self._settings.unhealthy_zone_threshold
         states = {name: state_of(count, threshold) for name, count in counts.items()}
         for name in counts:

@@ -1,4 +1,6 @@
-"""What the controllers that end pods share: finding the pods of a node, and leaving a condition on a pod."""
+"""What the controllers that end pods share: finding the pods of a node, and leaving a condition on
+a pod.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ def index_by_node(pod: Pod) -> tuple[str, ...]:
 
 
 def with_condition(pod: Pod, condition: Condition, now: int) -> Pod:
-    """`pod` with that condition in its status, set at `now` (Unix microseconds); the same object when it says so already."""
+    """`pod` with that condition in its status, set at `now` (Unix microseconds); the same object
+    when it says so already.
+    """
     conditions = set_condition(pod.status.conditions, condition, Time.of(now))
     if conditions is pod.status.conditions:
         return pod

@@ -1,11 +1,13 @@
 """The pod garbage collector: removes pods that nobody else will ever remove.
 
-Every 20 s it looks at four kinds: finished pods beyond a threshold, the oldest first; terminating pods on a node that
-is down and declared out of service; pods of nodes that do not exist, after a quarantine of 40 s and a look at the
-API server itself; and terminating pods that were never bound. All are deleted without grace; what was not finished is
-marked Failed first (from 1.26 on), so that their owners can tell.
+Every 20 s it looks at four kinds: finished pods beyond a threshold, the oldest first; terminating
+pods on a node that is down and declared out of service; pods of nodes that do not exist, after a
+quarantine of 40 s and a look at the API server itself; and terminating pods that were never bound.
+All are deleted without grace; what was not finished is marked Failed first (from 1.26 on), so that
+their owners can tell.
 
-Nothing is scanned: an index holds the pods that may be of these kinds, and the pods are counted by node.
+Nothing is scanned: an index holds the pods that may be of these kinds, and the pods are counted by
+node.
 
 Source: kubernetes pkg/controller/podgc/gc_controller.go. Times are Unix microseconds.
 """
@@ -70,7 +72,9 @@ class Removal:
 
 
 def excess(finished: Sequence[Pod], settings: Settings) -> list[Removal]:
-    """The finished pods beyond `terminated_pod_gc_threshold` (0: none): evicted ones first (from 1.27), then by age."""
+    """The finished pods beyond `terminated_pod_gc_threshold` (0: none): evicted ones first (from
+    1.27), then by age.
+    """
     threshold = settings.terminated_pod_gc_threshold
     if threshold <= 0 or len(finished) <= threshold:
         return []
@@ -94,7 +98,9 @@ def plan(
     node_of: Callable[[str], Node | None],
     settings: Settings,
 ) -> list[Removal]:
-    """What to remove among the pods of the two lists, in order; orphans are found by their nodes (`Quarantine`)."""
+    """What to remove among the pods of the two lists, in order; orphans are found by their nodes
+    (`Quarantine`).
+    """
     removals = excess(finished, settings)
     if settings.at_least("1.26"):
         down = [pod for pod in terminating if _is_out_of_service(node_of(pod.spec.node_name))]
@@ -113,10 +119,12 @@ def _is_out_of_service(node: Node | None) -> bool:
 
 
 class Quarantine:
-    """Nodes that pods name and that do not exist, and since when: a node may only be late to be seen.
+    """Nodes that pods name and that do not exist, and since when: a node may only be late to be
+    seen.
 
-    A node's way: `look` finds it missing and notes the time; looks during 40 s change nothing; then `look` names it
-    once, to be checked at the API server, and forgets it: if pods still name it then, it begins anew.
+    A node's way: `look` finds it missing and notes the time; looks during 40 s change nothing; then
+    `look` names it once, to be checked at the API server, and forgets it: if pods still name it
+    then, it begins anew.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -198,7 +206,9 @@ class PodGC(Reconciler):
         return False
 
     async def _remove(self, removal: Removal) -> None:
-        """Mark the pod Failed and delete it. A refusal is passed over: the next look finds the pod again."""
+        """Mark the pod Failed and delete it. A refusal is passed over: the next look finds the pod
+        again.
+        """
         pod = removal.pod
         version = pod.metadata.resource_version
         set_causes(*((int(version),) if version else ()), TIMER)

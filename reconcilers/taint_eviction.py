@@ -1,11 +1,13 @@
-"""The taint eviction controller: deletes pods from nodes whose NoExecute taints they do not, or no longer, tolerate.
+"""The taint eviction controller: deletes pods from nodes whose NoExecute taints they do not, or no
+longer, tolerate.
 
-A node's key judges all pods on it when its NoExecute taints have changed; a pod's key judges that pod, and deletes it
-when its time has come. The times are in `EvictionTimers`, in memory only: after a restart every pod begins
-its toleration over, as in the real controller. Waiting is left to the work queue's delayed adds, and what is
-no longer due when its delay is over is simply not due.
+A node's key judges all pods on it when its NoExecute taints have changed; a pod's key judges that
+pod, and deletes it when its time has come. The times are in `EvictionTimers`, in memory only: after
+a restart every pod begins its toleration over, as in the real controller. Waiting is left to the
+work queue's delayed adds, and what is no longer due when its delay is over is simply not due.
 
-Source: kubernetes pkg/controller/tainteviction/taint_eviction.go (before 1.29 a part of the node lifecycle controller).
+Source: kubernetes pkg/controller/tainteviction/taint_eviction.go (before 1.29 a part of the node
+lifecycle controller).
 """
 
 from __future__ import annotations
@@ -137,7 +139,9 @@ class TaintEviction(Reconciler):
             self.queue.add_after(key, outcome.microseconds / _SECOND)
 
     async def _evict(self, key: Key, uid: Uid) -> None:
-        """Delete the pod. Raises ApiError when it could not be done in some tries: later, and again later."""
+        """Delete the pod. Raises ApiError when it could not be done in some tries: later, and again
+        later.
+        """
         self._tell(key, "Marking for deletion Pod")
         for attempt in range(1, DELETE_TRIES + 1):
             try:

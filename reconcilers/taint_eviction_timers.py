@@ -1,15 +1,17 @@
-"""When a pod must leave a node with NoExecute taints: tolerations, and the timers that follow from them.
+"""When a pod must leave a node with NoExecute taints: tolerations, and the timers that follow from
+them.
 
-A pod that does not tolerate some NoExecute taint of its node goes at once; one that tolerates them all for a time goes
-when the shortest of these times is over, counted from the moment this controller saw it (not from the taint's
-timeAdded); one that tolerates them for ever stays.
+A pod that does not tolerate some NoExecute taint of its node goes at once; one that tolerates them
+all for a time goes when the shortest of these times is over, counted from the moment this
+controller saw it (not from the taint's timeAdded); one that tolerates them for ever stays.
 
-One pod's timer: its node is tainted `unreachable`, which the pod tolerates for 300 s: `judge` starts a timer and
-answers Wait(300 s). The node's taint becomes `not-ready`: the timer stays as it was. The node recovers: `cancel` says
-that a deletion was called off. Or nobody comes back, `due` is true after 300 s, the pod is deleted, and `deleted`
-keeps a mark so that it is not deleted twice.
+One pod's timer: its node is tainted `unreachable`, which the pod tolerates for 300 s: `judge`
+starts a timer and answers Wait(300 s). The node's taint becomes `not-ready`: the timer stays as it
+was. The node recovers: `cancel` says that a deletion was called off. Or nobody comes back, `due` is
+true after 300 s, the pod is deleted, and `deleted` keeps a mark so that it is not deleted twice.
 
-Source: kubernetes pkg/controller/tainteviction (processPodOnNode, TimedWorkerQueue). Times are Unix microseconds; nothing here waits.
+Source: kubernetes pkg/controller/tainteviction (processPodOnNode, TimedWorkerQueue). Times are Unix
+microseconds; nothing here waits.
 """
 
 from __future__ import annotations

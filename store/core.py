@@ -263,11 +263,14 @@ class Core:
         if watcher.state is WatcherState.CATCHING_UP:
             events = self._catch_up(watcher)
             self._file(watcher)
+            synced = watcher.state is WatcherState.SYNCED
+            if not events and not (synced and watcher.progress_due):
+                return None
+            watcher.progress_due = watcher.progress_due and not synced
+            watcher.delivered = True
         elif watcher.pending or watcher.progress_due:
             events = watcher.take(head)
         else:
-            return None
-        if not events and not (watcher.progress_due and watcher.state is WatcherState.SYNCED):
             return None
         return WatchBatch(
             events=events,

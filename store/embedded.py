@@ -172,8 +172,6 @@ class EmbeddedStore:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_open()
         self.core.compact(revision)
-        # A watch that waits for what is gone now shall end with Compacted.
-        _wake(watcher for watcher in self.core.watchers.watchers() if watcher.ready)
         await self._answer()
 
     # -- leases --------------------------------------------------------------------------------

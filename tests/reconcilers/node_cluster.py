@@ -1,7 +1,9 @@
-"""A cluster of the API server, some reconcilers and nodes that only send heartbeats, for the tests of node reconcilers.
+"""A cluster of the API server, some reconcilers and nodes that only send heartbeats, for the tests
+of node reconcilers.
 
-The test plays the kubelets: it posts conditions, renews Leases and decides when to stop. What everybody could see is kept
-in `history`, by watches on Nodes, Pods and Events that begin before anything else.
+The test plays the kubelets: it posts conditions, renews Leases and decides when to stop. What
+everybody could see is kept in `history`, by watches on Nodes, Pods and Events that begin before
+anything else.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ class Wire:
     down: bool = False
     """Every request is refused; watches go on."""
     writes_left: int | None = None
-    """After that many more writes `cut` is called, with the last of them answered and nothing done with the answer."""
+    """After that many more writes `cut` is called, with the last of them answered and nothing done
+    with the answer."""
     cut: Callable[[], None] = lambda: None
 
     async def request(self, request: Request) -> KubeObject | ObjectList | None:
@@ -370,13 +373,16 @@ def simulate(
 LAST_RENEWAL: Final = 100.0
 AWAY: Final = 440.0
 BACK: Final = LAST_RENEWAL + AWAY
-"""When, in the recorded scenario, fake-0 was last heard of, and when it is back; seconds since the start."""
+"""When, in the recorded scenario, fake-0 was last heard of, and when it is back; seconds since the
+start."""
 _DAEMON: Final = (tolerate("not-ready", None), tolerate("unreachable", None))
 _FAST: Final = (tolerate("unreachable", 30), tolerate("not-ready", 300))
 
 
 async def recorded_scenario(cluster: NodeCluster, away: float = AWAY) -> None:
-    """The node's part of the recording: fake-0 renews at LAST_RENEWAL for the last time and is back `away` seconds later."""
+    """The node's part of the recording: fake-0 renews at LAST_RENEWAL for the last time and is back
+    `away` seconds later.
+    """
     for number in range(5):
         await cluster.add_node(f"fake-{number}")
     for name in ("web-1", "web-2"):

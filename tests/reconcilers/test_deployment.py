@@ -73,6 +73,7 @@ def test_a_deployment_becomes_available_and_rests() -> None:
         pods = await world.pods()
         created = await world.messages("SuccessfulCreate")
         assert sorted(f"Created pod: {pod.metadata.name}" for pod in pods) == sorted(created)
+        assert world.runtimes["deployment"].statistics().refused == 0
         head = world.store.head
         await trio.sleep(2000)
         assert head == world.store.head

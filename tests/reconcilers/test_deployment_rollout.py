@@ -180,6 +180,14 @@ def test_a_stuck_rollout_keeps_the_old_pods() -> None:
     assert steps(web, [replica_set("old", 8, 7)], replica_set("new", 5, 0)) == []
 
 
+def test_pods_about_to_go_do_not_count_as_available() -> None:
+    """A set that was told to shrink to 8 still reports 10: it must not shrink for their sake."""
+    web = deployment()
+    unhealthy, lagging = replica_set("bad", 3, 0), replica_set("good", 8, 10, created=1)
+
+    assert steps(web, [unhealthy, lagging], replica_set("new", 0)) == [("bad", 0)]
+
+
 @pytest.mark.parametrize(
     ("replicas", "sets", "expected"),
     [

@@ -17,6 +17,7 @@ from engine import (
     ReplicaSet,
     Resource,
     Scheme,
+    ServiceAccount,
     Uid,
     Unstructured,
     default_scheme,
@@ -24,7 +25,7 @@ from engine import (
 from reconcilers.deployment import DeploymentReconciler
 from reconcilers.garbage_collector import GarbageCollector
 from reconcilers.replicaset import ReplicaSetReconciler
-from tests.reconcilers.workload_world import World, deployment, simulate
+from tests.reconcilers.workload_world import Wire, World, deployment, simulate
 
 CONTROLLERS = (DeploymentReconciler(), ReplicaSetReconciler(), GarbageCollector())
 
@@ -171,6 +172,27 @@ def test_an_owner_deleted_while_nobody_looked() -> None:
         assert await world.find(ConfigMap, "child") is None
 
     simulate(test, GarbageCollector())
+
+
+def test_an_owner_that_was_never_seen() -> None:
+    """It existed when it was asked for, and was gone before any watch told of it."""
+
+    async def test(world: World) -> None:
+        sight = trio.Event()
+        world.wires["garbagecollector"] = Wire(world.endpoint, blind={"configmaps": sight})
+        world.start(GarbageCollector())
+        await trio.sleep(1)
+        first = await owner(world, "first")
+        child = ServiceAccount(metadata=owned_by(first).metadata)
+        await world.client.create(child)
+        await trio.sleep(1)
+        assert await world.find(ServiceAccount, "child") is not None
+        await world.client.delete(first)
+        sight.set()
+        await trio.sleep(60)
+        assert await world.find(ServiceAccount, "child") is None
+
+    simulate(test)
 
 
 def test_one_owner_is_enough() -> None:

@@ -1,4 +1,5 @@
-"""The recorded node failure, in virtual time: what shared/data/real-node-failure.txt says of the node and its pods.
+"""The recorded node failure, in virtual time: what shared/data/real-node-failure.txt says of the
+node and its pods.
 
 Times in the docstrings are the recording's: seconds since the last renewal of fake-0's Lease.
 """
@@ -75,7 +76,9 @@ def test_unknown_is_one_write_with_the_recorded_words(recorded: NodeCluster) -> 
 
 
 def test_the_taints_come_in_their_order(recorded: NodeCluster) -> None:
-    """44.65 and 49.92: NoSchedule at once, NoExecute one monitor pass later, both with their second, neither with a value."""
+    """44.65 and 49.92: NoSchedule at once, NoExecute one monitor pass later, both with their
+    second, neither with a value.
+    """
     unknown = recorded.when(Node, "fake-0", lambda node: ready_of(node) == "Unknown")
     # Admission put not-ready:NoSchedule on the new node; the controller took that off when it was Ready.
     no_schedule = recorded.when(
@@ -103,7 +106,9 @@ def test_the_taints_come_in_their_order(recorded: NodeCluster) -> None:
 
 
 def test_all_pods_of_the_node_are_marked_and_nothing_else(recorded: NodeCluster) -> None:
-    """44.65 to 44.82: one by one, Ready False and its transition time only, the DaemonSet's and the bare pod too."""
+    """44.65 to 44.82: one by one, Ready False and its transition time only, the DaemonSet's and the
+    bare pod too.
+    """
     unknown = recorded.when(Node, "fake-0", lambda node: ready_of(node) == "Unknown")
     names = ("bare", "ds-1", "fast-1", "web-1", "web-2")
     for name in names:
@@ -124,7 +129,9 @@ def test_all_pods_of_the_node_are_marked_and_nothing_else(recorded: NodeCluster)
 
 
 def test_evictions_come_when_recorded(recorded: NodeCluster) -> None:
-    """79.94 and 349.95: 30.0 s and 300.0 s after the NoExecute taint, with the recorded Event; the DaemonSet's pod stays."""
+    """79.94 and 349.95: 30.0 s and 300.0 s after the NoExecute taint, with the recorded Event; the
+    DaemonSet's pod stays.
+    """
     tainted = recorded.when(Node, "fake-0", lambda node: bool(taint_keys(node, "NoExecute")))
     expected = {"fast-1": 79.94, "bare": 349.95, "web-1": 349.95, "web-2": 349.95}
     for name, seconds in expected.items():
@@ -160,7 +167,9 @@ def test_terminating_pods_stay_while_the_node_is_away(recorded: NodeCluster) -> 
 
 
 def test_the_node_comes_back(recorded: NodeCluster) -> None:
-    """440 s: the NoSchedule taint goes with the posted status, the NoExecute taint at the next pass (444.93)."""
+    """440 s: the NoSchedule taint goes with the posted status, the NoExecute taint at the next pass
+    (444.93).
+    """
     states = [(at, node) for at, node in recorded.states(Node, "fake-0") if at >= BACK]
     ready = next(at for at, node in states if ready_of(node) == "True")
     schedulable = next(at for at, node in states if not taint_keys(node, "NoSchedule"))
@@ -171,7 +180,9 @@ def test_the_node_comes_back(recorded: NodeCluster) -> None:
 
 
 def test_the_order_of_what_was_seen(recorded: NodeCluster) -> None:
-    """The recording's order for the node: Unknown, NoSchedule, NoExecute, Ready, NoExecute alone, nothing."""
+    """The recording's order for the node: Unknown, NoSchedule, NoExecute, Ready, NoExecute alone,
+    nothing.
+    """
     steps = [
         (ready_of(node), taint_keys(node, "NoSchedule"), taint_keys(node, "NoExecute"))
         for seconds, node in recorded.states(Node, "fake-0")

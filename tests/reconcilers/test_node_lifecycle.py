@@ -1,4 +1,6 @@
-"""The node lifecycle controller in a cluster, in virtual time: what the recording does not show, and faults."""
+"""The node lifecycle controller in a cluster, in virtual time: what the recording does not show,
+and faults.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def test_a_pod_bound_to_a_silent_node_later_is_marked_too() -> None:
 
 
 def test_a_kubelet_that_reports_not_ready_is_tainted_but_its_pods_are_its_own() -> None:
-    """2.3.6: Ready False from the kubelet gives not-ready taints, no NodeNotReady from the controller, no marked pods."""
+    """2.3.6: Ready False from the kubelet gives not-ready taints, no NodeNotReady from the
+    controller, no marked pods.
+    """
 
     async def reports(cluster: NodeCluster) -> None:
         await cluster.add_node("good", zone="a")
@@ -78,7 +82,9 @@ def test_a_kubelet_that_reports_not_ready_is_tainted_but_its_pods_are_its_own() 
 
 
 def test_not_ready_becomes_unreachable_by_a_swap() -> None:
-    """2.4.2: when a node that reported False falls silent, its taints are exchanged at once, added before removed."""
+    """2.4.2: when a node that reported False falls silent, its taints are exchanged at once, added
+    before removed.
+    """
 
     async def falls_silent(cluster: NodeCluster) -> None:
         for name in ("g1", "g2", "bad"):
@@ -97,7 +103,9 @@ def test_not_ready_becomes_unreachable_by_a_swap() -> None:
 
 
 def test_pressure_and_cordon_show_at_once() -> None:
-    """2.4.1: each pressure condition and spec.unschedulable have their NoSchedule taint, and lose it at once."""
+    """2.4.1: each pressure condition and spec.unschedulable have their NoSchedule taint, and lose
+    it at once.
+    """
 
     async def presses(cluster: NodeCluster) -> None:
         await cluster.add_node("n")
@@ -117,7 +125,9 @@ def test_pressure_and_cordon_show_at_once() -> None:
 
 
 def test_a_lost_zone_is_tainted_one_node_in_ten_seconds() -> None:
-    """10.21 in small: two zones, one lost: its nodes get their NoExecute taints 10 s apart, the first at once."""
+    """10.21 in small: two zones, one lost: its nodes get their NoExecute taints 10 s apart, the
+    first at once.
+    """
 
     async def zone_fails(cluster: NodeCluster) -> None:
         for number in range(4):
@@ -145,7 +155,9 @@ def test_a_lost_zone_is_tainted_one_node_in_ten_seconds() -> None:
 
 
 def test_a_cluster_lost_as_a_whole_is_not_evicted() -> None:
-    """2.6.3: all nodes silent: Unknown and NoSchedule, but no NoExecute taint; when one returns, all have a fresh grace."""
+    """2.6.3: all nodes silent: Unknown and NoSchedule, but no NoExecute taint; when one returns,
+    all have a fresh grace.
+    """
 
     async def all_fail(cluster: NodeCluster) -> None:
         for number in range(3):
@@ -170,7 +182,9 @@ def test_a_cluster_lost_as_a_whole_is_not_evicted() -> None:
 
 
 def test_a_restart_forgets_what_it_saw() -> None:
-    """8.3.2: a new controller gives silent nodes a fresh grace, and takes their NoExecute taints off first."""
+    """8.3.2: a new controller gives silent nodes a fresh grace, and takes their NoExecute taints
+    off first.
+    """
 
     async def restarts(cluster: NodeCluster) -> None:
         for name in ("good", "bad", "worse"):
@@ -236,7 +250,9 @@ def test_a_removed_node_is_told() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_duplicates_of_the_controller_agree(seed: int) -> None:
-    """Two of them at once (a leader that does not know it lost) write what one would: conflicts are read anew."""
+    """Two of them at once (a leader that does not know it lost) write what one would: conflicts are
+    read anew.
+    """
 
     async def two(cluster: NodeCluster) -> None:
         cluster.start(NodeLifecycle())
@@ -259,8 +275,9 @@ def test_duplicates_of_the_controller_agree(seed: int) -> None:
     [("node-lifecycle", n) for n in range(1, 17)] + [("taint-eviction", n) for n in range(1, 9)],
 )
 def test_a_crash_after_any_write_is_survived(name: str, writes: int) -> None:
-    """12.9: cut off after the n-th write since the node fell silent and started anew, both come to the same end:
-    every pod but the DaemonSet's is deleted, not before its time; and when the node is back it is clean.
+    """12.9: cut off after the n-th write since the node fell silent and started anew, both come to
+    the same end: every pod but the DaemonSet's is deleted, not before its time; and when the node
+    is back it is clean.
     """
 
     async def cut(cluster: NodeCluster) -> None:

@@ -98,7 +98,9 @@ class Cluster:
 
 
 def test_silence_is_counted_from_the_pass_that_saw_the_last_renewal() -> None:
-    """As recorded: the last renewal at 0 is seen at 4.6 s; 40 s later, and not before, the node is silent."""
+    """As recorded: the last renewal at 0 is seen at 4.6 s; 40 s later, and not before, the node is
+    silent.
+    """
     cluster = Cluster()
     cluster.nodes.put(node(READY))
     cluster.leases.put(lease(START - 10 * SECOND))
@@ -112,7 +114,9 @@ def test_silence_is_counted_from_the_pass_that_saw_the_last_renewal() -> None:
 
 
 def test_a_quiet_node_is_not_visited_until_it_changes_or_falls_silent() -> None:
-    """Heartbeats cost a look-up per pass and no visit; a change of the node and the deadline each cost one."""
+    """Heartbeats cost a look-up per pass and no visit; a change of the node and the deadline each
+    cost one.
+    """
     cluster = Cluster()
     cluster.nodes.put(node(READY))
     cluster.leases.put(lease(START))
@@ -130,7 +134,9 @@ def test_a_quiet_node_is_not_visited_until_it_changes_or_falls_silent() -> None:
 
 
 def test_a_node_that_never_posted_has_its_startup_grace_from_its_creation() -> None:
-    """2.3.3: without a Ready condition 60 s count, from the creation; a renewed Lease is life all the same."""
+    """2.3.3: without a Ready condition 60 s count, from the creation; a renewed Lease is life all
+    the same.
+    """
     cluster = Cluster()
     cluster.nodes.put(node())
     cluster.look(30)
@@ -234,7 +240,9 @@ def test_counts_by_zone() -> None:
 
 
 def test_a_silent_node_gets_all_four_conditions_in_one_status() -> None:
-    """As recorded: reason, message and transition time; the heartbeat stays; what was never posted is added."""
+    """As recorded: reason, message and transition time; the heartbeat stays; what was never posted
+    is added.
+    """
     memory = attrs.evolve(READY, type="MemoryPressure", status="False")
     network = Condition(type="NetworkUnavailable", status="False", reason="RouteCreated")
     now = START + 44 * SECOND + 640_000
@@ -295,7 +303,9 @@ def test_plan_of_a_pass(
     retry: bool,
     expected: tuple[TaintStep, bool, bool],
 ) -> None:
-    """2.3.6 and 2.4.2 as a table: taints follow what was observed, events and pods what changed in this pass."""
+    """2.3.6 and 2.4.2 as a table: taints follow what was observed, events and pods what changed in
+    this pass.
+    """
     ready = None if current is None else attrs.evolve(READY, status=current)
     step, announce, mark_pods = expected
 
@@ -330,7 +340,9 @@ CONDITIONS = st.dictionaries(
 
 @given(CONDITIONS)
 def test_silencing_is_idempotent_and_leaves_the_rest(statuses: dict[str, str]) -> None:
-    """However the conditions stood: afterwards the four are Unknown, others are as they were, and a second time does nothing."""
+    """However the conditions stood: afterwards the four are Unknown, others are as they were, and a
+    second time does nothing.
+    """
     each = node(*(Condition(type=type_, status=status) for type_, status in statuses.items()))
     changed = silenced(each, START) or each
     status = {condition.type: condition.status for condition in changed.status.conditions}

@@ -91,7 +91,9 @@ def test_eviction_taints_exclude_each_other() -> None:
 
 
 def test_taints_carry_the_second_they_were_put_on() -> None:
-    """As recorded: timeAdded, on NoSchedule taints too, cut to the second; a taint put on again is replaced in place."""
+    """As recorded: timeAdded, on NoSchedule taints too, cut to the second; a taint put on again is
+    replaced in place.
+    """
     other = Taint(key="dedicated", effect=NO_SCHEDULE)
     old = Taint(key=UNREACHABLE, effect=NO_SCHEDULE, time_added=Time.of(0))
 
@@ -149,7 +151,9 @@ TAINTS = st.lists(
 def test_one_change_is_enough(
     conditions: dict[str, str], taints: tuple[Taint, ...], unschedulable: bool
 ) -> None:
-    """Applied once, the change leaves nothing to do, and touches no NoExecute taint and no taint of others."""
+    """Applied once, the change leaves nothing to do, and touches no NoExecute taint and no taint of
+    others.
+    """
     each = node(conditions, taints, unschedulable=unschedulable)
     change = no_schedule_change(each) or TaintChange()
 

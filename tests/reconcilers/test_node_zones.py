@@ -100,7 +100,9 @@ def test_bucket_holds_one_token() -> None:
 
 
 def test_bucket_keeps_its_emptiness_when_the_rate_changes() -> None:
-    """A new rate does not give a token for nothing: an empty bucket is empty for a period of the new rate."""
+    """A new rate does not give a token for nothing: an empty bucket is empty for a period of the
+    new rate.
+    """
     bucket = TokenBucket(0.1)
     bucket.take(0)
     bucket.set_rate(0.01, SECOND)
@@ -131,7 +133,9 @@ def times_of_tainting(zones: Zones, until: int) -> list[tuple[int, str]]:
 
 
 def test_a_lost_zone_is_tainted_at_the_full_rate() -> None:
-    """10.21: a zone of 20 nodes lost as a whole beside healthy ones: the first at once, the 20th after 190 s."""
+    """10.21: a zone of 20 nodes lost as a whole beside healthy ones: the first at once, the 20th
+    after 190 s.
+    """
     zones = Zones(SETTINGS)
     zones.ensure(A)
     zones.ensure(B)
@@ -147,7 +151,9 @@ def test_a_lost_zone_is_tainted_at_the_full_rate() -> None:
 
 @pytest.mark.parametrize(("lost", "size", "taints"), [(35, 60, 10), (23, 40, 1)])
 def test_a_partly_lost_zone(lost: int, size: int, taints: int) -> None:
-    """10.22: 35 of 60 lost give one node per 100 s; 23 of 40 none until recovery, but for the one that had a token."""
+    """10.22: 35 of 60 lost give one node per 100 s; 23 of 40 none until recovery, but for the one
+    that had a token.
+    """
     zones = Zones(SETTINGS)
     zones.ensure(A)
     zones.judge({A: ZoneCount(size, 0)}, 0)
@@ -163,7 +169,9 @@ def test_a_partly_lost_zone(lost: int, size: int, taints: int) -> None:
 
 
 def test_all_zones_lost_stops_everything_and_a_return_begins_anew() -> None:
-    """2.6.3: when all zones are lost no token comes; when one node is back all zones follow their states again."""
+    """2.6.3: when all zones are lost no token comes; when one node is back all zones follow their
+    states again.
+    """
     zones = Zones(SETTINGS)
     well = {A: ZoneCount(3, 0), B: ZoneCount(3, 0)}
     lost = {A: ZoneCount(0, 3), B: ZoneCount(0, 3)}
@@ -257,7 +265,9 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_no_zone_ever_exceeds_its_rate(steps: list[tuple[str, str, int]]) -> None:
-    """Whatever is marked, forgotten and put back: two nodes of a zone are at least 10 s apart, and none waits twice."""
+    """Whatever is marked, forgotten and put back: two nodes of a zone are at least 10 s apart, and
+    none waits twice.
+    """
     zones = Zones(SETTINGS)
     zones.ensure(A)
     now, last = 0, -10 * SECOND

@@ -81,7 +81,9 @@ def test_kinds(phase: str, terminating: bool, expected: tuple[str, ...]) -> None
 
 
 def test_the_oldest_finished_pods_beyond_the_threshold_go() -> None:
-    """2.8.1: age decides, then the name; evicted ones go first, but only from 1.27 on; 0 switches it off."""
+    """2.8.1: age decides, then the name; evicted ones go first, but only from 1.27 on; 0 switches
+    it off.
+    """
     pods = [
         pod("young", "Succeeded", created=30),
         pod("evicted", "Failed", created=20, reason="Evicted"),
@@ -138,7 +140,9 @@ def test_quarantine() -> None:
 
 
 def test_a_node_that_appears_leaves_the_quarantine_when_its_time_is_over() -> None:
-    """Missing, back, and missing again within the 40 s counts as one absence, as in the real delay queue."""
+    """Missing, back, and missing again within the 40 s counts as one absence, as in the real delay
+    queue.
+    """
     quarantine = Quarantine(Settings())
     quarantine.look(["flaps"], 0)
     quarantine.look([], 20 * SECOND)
@@ -180,7 +184,9 @@ def removed(cluster: NodeCluster) -> dict[str, float]:
 
 @pytest.mark.parametrize(("compat", "phase"), [("1.20", "Running"), ("1.35", "Failed")])
 def test_pods_of_a_deleted_node_go_after_the_quarantine(compat: str, phase: str) -> None:
-    """2.8.2: 40 to 60 s after its node a pod is removed at once; from 1.26 on it is Failed first and says why."""
+    """2.8.2: 40 to 60 s after its node a pod is removed at once; from 1.26 on it is Failed first
+    and says why.
+    """
 
     async def deletes(cluster: NodeCluster) -> None:
         for name in ("gone", "here"):

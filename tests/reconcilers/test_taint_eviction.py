@@ -53,7 +53,9 @@ def test_a_pod_that_tolerates_nothing_goes_at_once() -> None:
 
 
 def test_a_recovery_in_time_calls_it_off() -> None:
-    """10.5: taints gone before 300 s: no deletion, and an Event says so; a second outage counts from its own start."""
+    """10.5: taints gone before 300 s: no deletion, and an Event says so; a second outage counts
+    from its own start.
+    """
 
     async def recovers(cluster: NodeCluster) -> None:
         await cluster.add_node("n")
@@ -89,7 +91,9 @@ def test_a_pod_that_comes_later_has_its_whole_time() -> None:
 
 
 def test_a_deleted_pod_is_forgotten() -> None:
-    """A pod that goes by itself is told as called off, and a successor of its name is not deleted for it."""
+    """A pod that goes by itself is told as called off, and a successor of its name is not deleted
+    for it.
+    """
 
     async def goes(cluster: NodeCluster) -> None:
         await cluster.add_node("n", taints=(UNREACHABLE,))
@@ -135,7 +139,9 @@ def test_a_restart_begins_the_count_again() -> None:
     ],
 )
 def test_versions(compat: str, component: str, marked: bool) -> None:
-    """2.5.4: DisruptionTarget is put on the pod before it is deleted from 1.26 on; the Events' source has a new name from 1.29."""
+    """2.5.4: DisruptionTarget is put on the pod before it is deleted from 1.26 on; the Events'
+    source has a new name from 1.29.
+    """
 
     async def taints(cluster: NodeCluster) -> None:
         await cluster.add_node("n", taints=(OTHER,))

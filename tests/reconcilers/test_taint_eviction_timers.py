@@ -120,7 +120,9 @@ def test_a_toleration_without_limit_calls_the_deletion_off() -> None:
 
 
 def test_another_pod_of_the_name_begins_anew() -> None:
-    """A timer belongs to one life of a pod: its successor is judged for itself, even if the first was deleted."""
+    """A timer belongs to one life of a pod: its successor is judged for itself, even if the first
+    was deleted.
+    """
     timers = EvictionTimers()
     timers.judge(KEY, pod(for_seconds(UNREACHABLE, 300)), (UNREACHABLE,), 0)
     timers.deleted(KEY, Uid("u1"))
@@ -145,7 +147,9 @@ TOLERATIONS = st.lists(
 def test_judging_twice_is_judging_once(
     steps: list[tuple[tuple[Taint, ...], tuple[Toleration, ...], int]],
 ) -> None:
-    """Idempotence: the same look again changes nothing and tells nothing; and a timer never moves to later."""
+    """Idempotence: the same look again changes nothing and tells nothing; and a timer never moves
+    to later.
+    """
     timers = EvictionTimers()
     now = 0
     due: int | None = None

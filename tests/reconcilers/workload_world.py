@@ -23,6 +23,7 @@ from engine import (
     DeploymentSpec,
     DeploymentStrategy,
     Endpoint,
+    Gone,
     KubeObject,
     LabelSelector,
     NotFound,
@@ -69,12 +70,26 @@ class LateStream:
         return events
 
 
+@attrs.frozen
+class BlindStream:
+    """A watch that delivers nothing and, once `sight` is set, has lost its history."""
+
+    sight: trio.Event
+
+    async def receive(self) -> tuple[WatchEvent, ...]:
+        await self.sight.wait()
+        raise Gone("too old resource version")
+
+
 @attrs.define(eq=False)
 class Wire:
-    """The way of one reconciler to the server; `refuse` may turn a request down, and `lag` makes its caches stale."""
+    """The way of one reconciler to the server; `refuse` may turn a request down, `lag` makes its caches stale, and
+    what happens to a plural in `blind` is not seen until its event is set, and then only what is left of it.
+    """
 
     endpoint: Endpoint
     lag: float = 0.0
+    blind: dict[str, trio.Event] = attrs.field(factory=dict)
     refuse: Callable[[Request], ApiError | None] = lambda _request: None
     requests: list[Request] = attrs.field(factory=list)
 
@@ -88,6 +103,10 @@ class Wire:
 
     @asynccontextmanager
     async def watch(self, request: WatchRequest) -> AsyncIterator[WatchStream]:
+        sight = self.blind.pop(request.resource.plural, None)
+        if sight is not None:
+            yield BlindStream(sight)
+            return
         async with self.endpoint.watch(request) as stream:
             yield LateStream(stream, self.lag) if self.lag else stream
 
@@ -219,7 +238,7 @@ class World:
     async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = 300.0) -> None:
         """Wait, looking every second."""
         with trio.fail_after(seconds):
-            while not await holds():
+            while not await holds():  # noqa: ASYNC110 - in virtual time, looking every second is free
                 await trio.sleep(1)
 
     async def complete(self, name: str = "web", seconds: float = 300.0) -> None:
@@ -238,13 +257,10 @@ class World:
 
         await self.until(holds, seconds=seconds)
 
-    def kinds_written(self, prefix: str) -> list[KubeObject | None]:
-        """The values written under a key prefix, in order; None for a removal."""
-        return [
-            event.value if isinstance(event.value, KubeObject) else None
-            for event in self.store.history()
-            if event.key.startswith(f"/registry/{prefix}/")
-        ]
+    def made(self, plural: str) -> int:
+        """How many objects of a kind were ever created."""
+        events = self.store.history()
+        return sum(e.key.startswith(f"/registry/{plural}/") and e.previous == 0 for e in events)
 
 
 REVISION: Final = "deployment.kubernetes.io/revision"
