@@ -1,7 +1,8 @@
 """The Deployment controller: versions of a ReplicaSet, one growing while the others shrink.
 
-What to write is decided in `deployment_plan.py`, with the arithmetic in `deployment_rollout.py`, versions and annotations in
-`deployment_revision.py`, and conditions in `deployment_status.py`. Here the ReplicaSets are claimed and the writes done.
+What to write is decided in `deployment_plan.py`, with the arithmetic in `deployment_rollout.py`,
+versions and annotations in `deployment_revision.py`, and conditions in `deployment_status.py`. Here
+the ReplicaSets are claimed and the writes done.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class DeploymentReconciler(Reconciler):
     """--concurrent-deployment-syncs."""
 
     def sources(self) -> Sequence[AnySource[KubeObject]]:
-        """Deployments, their ReplicaSets, and pods, of which only the last one's end matters (Recreate)."""
+        """Deployments, their ReplicaSets, and pods, of which only the last one's end matters
+        (Recreate).
+        """
         sources = (
             For(Deployment),
             Watches(ReplicaSet, on_change=self._replica_set_changed),
@@ -124,8 +127,8 @@ class DeploymentReconciler(Reconciler):
     # -- what is done ------------------------------------------------------------------------------
 
     async def _carry_out(self, deployment: Deployment, actions: Iterable[Action]) -> Result:
-        """Do the writes in order. Each carries the resourceVersion that the one before it left, so a
-        change by anyone else in between is a Conflict, which ends this sync and begins another.
+        """Do the writes in order. Each carries the resourceVersion that the one before it left, so
+        a change by anyone else in between is a Conflict, which ends this sync and begins another.
         """
         versions: dict[str, str] = {}
 
@@ -186,7 +189,7 @@ class DeploymentReconciler(Reconciler):
     # -- what wakes it -----------------------------------------------------------------------------
 
     def _replica_set_changed(self, change: Change[ReplicaSet]) -> None:
-        """Wake the owner before and after the change; an orphan wakes everyone who might adopt it."""
+        """Wake the owner before and after the change; an orphan wakes all who might adopt it."""
         old, new = change.old, change.new
         for replica_set in (old, new):
             owner = replica_set.metadata.controller if replica_set is not None else None

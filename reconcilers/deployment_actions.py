@@ -1,4 +1,6 @@
-"""The writes a Deployment's plan can ask for; each a value, so that a plan can be compared and shown."""
+"""The writes a Deployment's plan can ask for; each a value, so that a plan can be compared and
+shown.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """What a Deployment does next: the writes of one sync, in order.
 
-`plan` is pure. It goes through the same steps as Kubernetes' `syncDeployment` (controllers.md 4.2.2) and, where that
-would write, notes the write and goes on as if it had been done; the shell then does the writes one by one and stops at the
-first that fails. Being cut off between two writes is harmless: the next sync finds what was done and plans the rest.
+`plan` is pure. It goes through the same steps as Kubernetes' `syncDeployment` (controllers.md
+4.2.2) and, where that would write, notes the write and goes on as if it had been done; the shell
+then does the writes one by one and stops at the first that fails. Being cut off between two writes
+is harmless: the next sync finds what was done and plans the rest.
 
-    A new Deployment `web` with 3 replicas: create ReplicaSet web-6d4f (3 replicas, revision 1), say "Scaled up replica set
-    web-6d4f from 0 to 3", write the Deployment's status (Progressing: NewReplicaSetCreated) with its revision, then its numbers.
+    A new Deployment `web` with 3 replicas: create ReplicaSet web-6d4f (3 replicas, revision 1), say
+    "Scaled up replica set web-6d4f from 0 to 3", write the Deployment's status (Progressing:
+    NewReplicaSetCreated) with its revision, then its numbers.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ def plan(observed: Observed) -> Plan:
 def scaled_text(
     name: str, before: int, after: int, settings: Settings, *, made: bool = False
 ) -> str:
-    """The message of a ScalingReplicaSet event, which was reworded in 1.27 (not for a new ReplicaSet) and 1.31."""
+    """The message of a ScalingReplicaSet event, which was reworded in 1.27 (not for a new
+    ReplicaSet) and 1.31.
+    """
     text = f"Scaled {'up' if after > before else 'down'} replica set {name}"
     if settings.at_least("1.31"):
         return f"{text} from {before} to {after}"
@@ -122,8 +126,9 @@ def scaled_text(
 
 
 def after_clash(deployment: Deployment, existing: ReplicaSet) -> tuple[Action, ...]:
-    """What to do when the name of the new ReplicaSet is taken: nothing if it is ours, made by a sync whose result
-    the cache does not show yet; else count the collision, which makes another hash.
+    """What to do when the name of the new ReplicaSet is taken: nothing if it is ours, made by a
+    sync whose result the cache does not show yet; else count the collision, which makes another
+    hash.
     """
     owner = existing.metadata.controller
     if (
@@ -146,7 +151,7 @@ def after_failed_create(
     if not has_deadline(deployment):
         return (said,)
     condition = new_condition(PROGRESSING, "False", CREATE_FAILED, message, now_us)
-    return (UpdateStatus(with_status_condition(deployment, condition)), said)
+    return (said, UpdateStatus(with_status_condition(deployment, condition)))
 
 
 @attrs.define(eq=False)
@@ -182,7 +187,9 @@ class _Sync:
             self._update_status(with_status_condition(self.deployment, condition))
 
     def take_new(self, *, create: bool) -> None:
-        """Find the new ReplicaSet and bring its annotations and the Deployment's revision up to date, or make one."""
+        """Find the new ReplicaSet and bring its annotations and the Deployment's revision up to
+        date, or make one.
+        """
         revision = next_revision(self.old)
         if self.new is None:
             if create:
@@ -208,7 +215,9 @@ class _Sync:
         self.write_status(counted(self.deployment, self.old, self.new, self.observed.now_us))
 
     def roll_back(self) -> None:
-        """Put the template of an earlier revision into the Deployment, which then rolls out like any other."""
+        """Put the template of an earlier revision into the Deployment, which then rolls out like
+        any other.
+        """
         text = self.deployment.metadata.annotations[ROLLBACK_TO]
         revision = int(text) if text.isdecimal() else 0
         revision = revision or last_revision(self.everyone)
@@ -233,10 +242,13 @@ class _Sync:
             self.actions.append(Say("Normal", "DeploymentRollback", text))
 
     def roll(self) -> None:
-        """One step of a rolling update: grow the new ReplicaSet, else shrink the old ones, else clean up."""
+        """One step of a rolling update: grow the new ReplicaSet, else shrink the old ones, else
+        clean up.
+        """
         self.take_new(create=True)
         assert self.new is not None
-        # The status is that of the sets as they were seen: what was just asked for shows in the next sync.
+        # The status is that of the sets as they were seen: what was just asked for shows in the
+        # next sync.
         old, new = list(self.old), self.new
         size = new_size(self.deployment, self.everyone, size_of(new))
         if size != size_of(new):
@@ -320,7 +332,9 @@ class _Sync:
             self._scale(sizing)
 
     def _scale(self, sizing: Sizing) -> None:
-        """Note the write, unless size and notes are right already, and the event, if the size changes."""
+        """Note the write, unless size and notes are right already, and the event, if the size
+        changes.
+        """
         name = sizing.replica_set.metadata.name
         before = next(rs for rs in self.everyone if rs.metadata.name == name)
         after = resized(self.deployment, before, sizing.size)
@@ -344,7 +358,9 @@ class _Sync:
 
 
 def _old_pods_run(pods: Sequence[Pod], new: ReplicaSet | None) -> bool:
-    """Whether a pod of another ReplicaSet than the new one has not finished, terminating ones included."""
+    """Whether a pod of another ReplicaSet than the new one has not finished, terminating ones
+    included.
+    """
     current = new.metadata.uid if new is not None else ""
     for pod in pods:
         owner = pod.metadata.controller

@@ -1,8 +1,10 @@
-"""Revisions of a Deployment: which ReplicaSet is which version, what it is called, and what its annotations remember.
+"""Revisions of a Deployment: which ReplicaSet is which version, what it is called, and what its
+annotations remember.
 
-The *new* ReplicaSet is the one whose pod template equals the Deployment's; all others are *old*. A ReplicaSet is called
-`<deployment>-<hash>`, and the hash, of its template, is also a label of its pods, so that no two versions select each
-other's. Rolling back to an old template makes its ReplicaSet the new one again, under a new revision number.
+The *new* ReplicaSet is the one whose pod template equals the Deployment's; all others are *old*. A
+ReplicaSet is called `<deployment>-<hash>`, and the hash, of its template, is also a label of its
+pods, so that no two versions select each other's. Rolling back to an old template makes its
+ReplicaSet the new one again, under a new revision number.
 """
 
 from __future__ import annotations
@@ -111,8 +113,8 @@ def _key(item: tuple[str, object]) -> str:
 
 
 def template_hash(template: PodTemplateSpec, collisions: int | None) -> str:
-    """The hash in names and labels: FNV-1a of the template and the number of earlier clashes, in decimal, its
-    digits moved into the alphabet of generated names (controllers.md 0.8).
+    """The hash in names and labels: FNV-1a of the template and the number of earlier clashes, in
+    decimal, its digits moved into the alphabet of generated names (controllers.md 0.8).
     """
     data = _canonical(without_hash(template)).encode()
     if collisions is not None:
@@ -201,7 +203,9 @@ def resized(deployment: Deployment, replica_set: ReplicaSet, size: int) -> Repli
 
 
 def renewed(deployment: Deployment, replica_set: ReplicaSet, revision: int) -> ReplicaSet:
-    """The new ReplicaSet brought up to date: annotations of the Deployment, its revision, minReadySeconds."""
+    """The new ReplicaSet brought up to date: annotations of the Deployment, its revision,
+    minReadySeconds.
+    """
     min_ready = deployment.spec.min_ready_seconds
     spec = attrs.evolve(replica_set.spec, min_ready_seconds=min_ready)
     annotations = _annotations_of_new(deployment, replica_set, revision)
@@ -218,8 +222,9 @@ def _annotated(replica_set: ReplicaSet, annotations: Mapping[str, str]) -> Repli
 def _annotations_of_new(
     deployment: Deployment, replica_set: ReplicaSet, revision: int
 ) -> dict[str, str]:
-    """What the new ReplicaSet's annotations should be. A revision it had before goes into its history: that is a
-    rollback. A higher one than asked for stays: the old sets that counted up to it are gone.
+    """What the new ReplicaSet's annotations should be. A revision it had before goes into its
+    history: that is a rollback. A higher one than asked for stays: the old sets that counted up to
+    it are gone.
     """
     had = replica_set.metadata.annotations
     annotations = {**had, **_copied(deployment.metadata.annotations)}
@@ -247,7 +252,9 @@ def _copied(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def rolled_back(deployment: Deployment, replica_set: ReplicaSet) -> Deployment:
-    """The Deployment with the ReplicaSet's template and annotations, and without the request to roll back."""
+    """The Deployment with the ReplicaSet's template and annotations, and without the request to
+    roll back.
+    """
     kept = {
         key: value
         for key, value in deployment.metadata.annotations.items()
@@ -271,7 +278,9 @@ def without_rollback(deployment: Deployment) -> Deployment:
 
 
 def surplus_history(deployment: Deployment, old: Sequence[ReplicaSet]) -> list[ReplicaSet]:
-    """The old ReplicaSets beyond the history limit, lowest revision first, as far as they are empty and say so."""
+    """The old ReplicaSets beyond the history limit, lowest revision first, as far as they are empty
+    and say so.
+    """
     limit = deployment.spec.revision_history_limit
     if limit is None:
         return []

@@ -1,12 +1,13 @@
 """The arithmetic of a rollout: how large each ReplicaSet of a Deployment should be.
 
-All functions are pure and count *specified* replicas unless they say available. Two bounds hold at every step of a
-rolling update of R replicas: the specified replicas of all ReplicaSets never exceed R + maxSurge, and nothing here takes
-the available ones below R - maxUnavailable (controllers.md 4.2.6; test_a_rolling_update_keeps_its_bounds).
+All functions are pure and count *specified* replicas unless they say available. Two bounds hold at
+every step of a rolling update of R replicas: the specified replicas of all ReplicaSets never exceed
+R + maxSurge, and nothing here takes the available ones below R - maxUnavailable (controllers.md
+4.2.6; test_a_rolling_update_keeps_its_bounds).
 
-    R = 10, surge 25% (3, rounded up), unavailable 25% (2, rounded down), old 10, new 0:
-    new 0 -> 3 (13 in all), old 10 -> 8 (8 must stay available), new 3 -> 5 (13 in all); then each new pod that becomes
-    available lets an old one go, and each one gone lets a new one come.
+    R = 10, surge 25% (3, rounded up), unavailable 25% (2, rounded down), old 10, new 0: new 0 -> 3
+    (13 in all), old 10 -> 8 (8 must stay available), new 3 -> 5 (13 in all); then each new pod that
+    becomes available lets an old one go, and each one gone lets a new one come.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ import attrs
 from engine import Deployment, ReplicaSet
 
 DESIRED_REPLICAS: Final = "deployment.kubernetes.io/desired-replicas"
-"""Annotation of a ReplicaSet: the Deployment's replicas when it was last sized. Another number means that the
-Deployment was scaled, which is not a rollout."""
+"""Annotation of a ReplicaSet: the Deployment's replicas when it was last sized. Another number
+means that the Deployment was scaled, which is not a rollout.
+"""
 MAX_REPLICAS: Final = "deployment.kubernetes.io/max-replicas"
-"""Annotation: desired replicas plus surge at that time, the whole of which the ReplicaSet's size is a part."""
+"""Annotation: desired replicas plus surge at that time, the whole of which the ReplicaSet's size is
+a part.
+"""
 
 ROLLING_UPDATE: Final = "RollingUpdate"
 RECREATE: Final = "Recreate"
@@ -80,7 +84,7 @@ def resolve(value: int | str | None, whole: int, *, round_up: bool) -> int:
 
 
 def _bounds(deployment: Deployment) -> tuple[int, int]:
-    """MaxSurge and maxUnavailable as numbers. Both zero could never move, so unavailable is then 1."""
+    """Surge and unavailable as numbers; both zero could never move, so unavailable is then 1."""
     strategy = deployment.spec.strategy
     rolling = strategy.rolling_update if strategy is not None else None
     if rolling is None:
@@ -122,10 +126,12 @@ def new_size(deployment: Deployment, replica_sets: Sequence[ReplicaSet], new: in
 
 
 def shrink_old(deployment: Deployment, old: Sequence[ReplicaSet], new: ReplicaSet) -> list[Sizing]:
-    """How far the old ReplicaSets, oldest first, may shrink now (4.2.6 b); steps in order, a set may have two.
+    """How far the old ReplicaSets, oldest first, may shrink now (4.2.6 b); steps in order, a set
+    may have two.
 
-    Unavailable old pods go first: they serve nobody, and would block the rollout. New pods that are not yet available
-    count against the budget, so that a rollout that never becomes available stops half way.
+    Unavailable old pods go first: they serve nobody, and would block the rollout. New pods that are
+    not yet available count against the budget, so that a rollout that never becomes available stops
+    half way.
     """
     if total(old) == 0:
         return []
@@ -145,7 +151,8 @@ def shrink_old(deployment: Deployment, old: Sequence[ReplicaSet], new: ReplicaSe
             budget -= step
             sizes[replica_set.metadata.name] = size - step
             steps.append(Sizing(replica_set, size - step))
-    # A set that was told to shrink may still report the pods it is about to lose: they do not count.
+    # A set that was told to shrink may still report the pods it is about to lose: they do not
+    # count.
     kept = sum(min(rs.status.available_replicas, sizes[rs.metadata.name]) for rs in old)
     spare = kept + new.status.available_replicas - least
     for replica_set in old:
@@ -189,7 +196,8 @@ def rescale(
 ) -> list[Sizing]:
     """The sizes after the Deployment was scaled, or while it is paused (4.2.8); `old` oldest first.
 
-    A Deployment in the middle of a rollout keeps its proportions: the difference is shared out by size.
+    A Deployment in the middle of a rollout keeps its proportions: the difference is shared out by
+    size.
     """
     replicas = desired(deployment)
     everyone = [*old, new] if new is not None else list(old)
@@ -200,7 +208,8 @@ def rescale(
         # None runs: the new one is to, or the latest.
         chosen = running[0] if running else new if new is not None else old[-1]
         noted = annotated(chosen, DESIRED_REPLICAS)
-        # Of the right size but noted otherwise: somebody sized it by hand. Noting it lets rollouts go on.
+        # Of the right size but noted otherwise: somebody sized it by hand. Noting it lets rollouts
+        # go on.
         right = size_of(chosen) == replicas and noted in {None, replicas}
         return [] if right else [Sizing(chosen, replicas)]
     if is_saturated(deployment, new):

@@ -1,8 +1,9 @@
 """The status of a Deployment: its numbers, its conditions, and whether it makes progress.
 
-Progress is measured against the status last written: more updated pods, fewer old ones, more ready or available ones. While there is
-some, the Progressing condition is renewed; when none came for `progressDeadlineSeconds`, it says so (controllers.md 4.2.10 to
-4.2.13). A rollout that has once completed is not judged again until the next one.
+Progress is measured against the status last written: more updated pods, fewer old ones, more ready
+or available ones. While there is some, the Progressing condition is renewed; when none came for
+`progressDeadlineSeconds`, it says so (controllers.md 4.2.10 to 4.2.13). A rollout that has once
+completed is not judged again until the next one.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def has_deadline(deployment: Deployment) -> bool:
 def with_condition(
     conditions: tuple[Condition, ...], condition: Condition
 ) -> tuple[Condition, ...]:
-    """The conditions with this one instead of the last of its type. One with the same status and reason stays as
-    it is; lastTransitionTime changes with the status only.
+    """The conditions with this one instead of the last of its type. One with the same status and
+    reason stays as it is; lastTransitionTime changes with the status only.
     """
     present = condition_of(conditions, condition.type)
     if present is not None and present.status == condition.status:
@@ -214,8 +215,9 @@ def _replica_failure(old: Sequence[ReplicaSet], new: ReplicaSet | None) -> Condi
 def progress_check(deployment: Deployment, status: DeploymentStatus, now_us: int) -> float | None:
     """Seconds after which to look for a missed deadline; None when there is nothing to wait for.
 
-    Asked when the status did not change: nothing else may come to wake the Deployment. A rollout that has completed once
-    has no deadline (Kubernetes looks all the same, several times a second, and finds nothing to do).
+    Asked when the status did not change: nothing else may come to wake the Deployment. A rollout
+    that has completed once has no deadline (Kubernetes looks all the same, several times a second,
+    and finds nothing to do).
     """
     present = condition_of(deployment.status.conditions, PROGRESSING)
     if not has_deadline(deployment) or present is None or is_complete(deployment, status):
@@ -227,7 +229,9 @@ def progress_check(deployment: Deployment, status: DeploymentStatus, now_us: int
 
 
 def paused_condition(deployment: Deployment, now_us: int) -> Condition | None:
-    """The condition to set because the Deployment was paused or resumed since; a missed deadline stays said."""
+    """The condition to set because the Deployment was paused or resumed since; a missed deadline
+    stays said.
+    """
     if not has_deadline(deployment):
         return None
     present = condition_of(deployment.status.conditions, PROGRESSING)

@@ -1,14 +1,17 @@
 """Expectations: what a controller has asked for and has not yet seen.
 
-A cache lags behind the API. A controller that made three pods and looks again before its cache shows them would make
-three more. So before it asks it writes down what it expects, its informer's handler crosses that off, and until the
-record is empty it neither creates nor deletes (controllers.md 1.5).
+A cache lags behind the API. A controller that made three pods and looks again before its cache
+shows them would make three more. So before it asks it writes down what it expects, its informer's
+handler crosses that off, and until the record is empty it neither creates nor deletes
+(controllers.md 1.5).
 
-    `web` needs 2 pods: expect_creations("ns/web", 2). One create fails: creation_observed (nothing will come). The other
-    pod is delivered: creation_observed. The record is fulfilled, and the next sync may act again.
+    `web` needs 2 pods: expect_creations("ns/web", 2). One create fails: creation_observed (nothing
+    will come). The other pod is delivered: creation_observed. The record is fulfilled, and the next
+    sync may act again.
 
-Deletions are tracked by pod, since one deletion shows itself twice: as an update with a deletionTimestamp, then as a
-removal. Records older than the time-out (5 min) are fulfilled: a lost observation must not stop a controller for ever.
+Deletions are tracked by pod, since one deletion shows itself twice: as an update with a
+deletionTimestamp, then as a removal. Records older than the time-out (5 min) are fulfilled: a lost
+observation must not stop a controller for ever.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The garbage collector: deletes what has lost its owners.
 
-It watches every kind that takes part, custom ones included, and keeps the owner graph (`garbage_collector_graph.py`). A change there
-names the objects to examine; each is read live, its owners are judged, and `garbage_collector_plan.py` says what to do. Absence
-is never taken from a cache that might be behind: an owner counts as gone when its removal was delivered or when the
+It watches every kind that takes part, custom ones included, and keeps the owner graph
+(`garbage_collector_graph.py`). A change there names the objects to examine; each is read live, its
+owners are judged, and `garbage_collector_plan.py` says what to do. Absence is never taken from a
+cache that might be behind: an owner counts as gone when its removal was delivered or when the
 server says so, and every deletion names the uid and resourceVersion that were judged.
 
 Its keys are uids, in the form `Key("", uid)`.
@@ -104,11 +105,14 @@ class GarbageCollector(Reconciler):
         )
         for action in plan(observed):
             item = await self._carry_out(item, action)
-        # An owner that exists but was not delivered yet may be gone before it ever is: look again until it is seen.
+        # An owner that exists but was not delivered yet may be gone before it ever is: look again
+        # until it is seen.
         return Requeue() if unseen else Done()
 
     def _is_worth_a_look(self, node: Node) -> bool:
-        """Whether anything could be done: not while it is merely on its way out, nor while all owners are well."""
+        """Whether anything could be done: not while it is merely on its way out, nor while all
+        owners are well.
+        """
         if node.being_deleted:
             return node.orphaning or node.waiting
         return any(
@@ -128,9 +132,11 @@ class GarbageCollector(Reconciler):
     async def _judge_owners(
         self, item: KubeObject
     ) -> tuple[list[tuple[OwnerReference, OwnerState]] | None, bool]:
-        """Each owner reference with its state, and whether an owner exists that the graph has not seen.
+        """Each owner reference with its state, and whether an owner exists that the graph has not
+        seen.
 
-        None when the item must be left alone: a cluster-wide object cannot be owned by one in a namespace.
+        None when the item must be left alone: a cluster-wide object cannot be owned by one in a
+        namespace.
         """
         metadata = item.metadata
         if metadata.deletion_timestamp is not None:
@@ -231,7 +237,7 @@ class GarbageCollector(Reconciler):
     def _report_wrong_namespace(
         self, item: KubeObject, reference: OwnerReference, resource: Resource
     ) -> None:
-        """Say it when an owner is known to be in another namespace, where it cannot own the item."""
+        """Say it when an owner is known to be in another namespace: it cannot own the item."""
         owner = self.graph.get(reference.uid)
         namespace = item.metadata.namespace
         if owner is None or not resource.namespaced or owner.identity.namespace == namespace:

@@ -1,11 +1,12 @@
 """The owner graph: every object by its uid, with its owners and its dependants.
 
-Fed by informers of all kinds, in whatever order they deliver, the graph answers who must be examined after a change. It
-keeps the dependants of owners that it has never seen as well, for an owner may be delivered after what it owns, or
-be gone. Names do not count here, only uids: an object made again under its old name owns nothing of its predecessor.
+Fed by informers of all kinds, in whatever order they deliver, the graph answers who must be
+examined after a change. It keeps the dependants of owners that it has never seen as well, for an
+owner may be delivered after what it owns, or be gone. Names do not count here, only uids: an object
+made again under its old name owns nothing of its predecessor.
 
-    A ReplicaSet u1 and a pod u2 of it. Pod first: u1 is unknown, so u2 is to be examined. Then u1: nothing. u1 is removed:
-    u2 is to be examined, and whoever examines it finds its owner absent.
+    A ReplicaSet u1 and a pod u2 of it. Pod first: u1 is unknown, so u2 is to be examined. Then u1:
+    nothing. u1 is removed: u2 is to be examined, and whoever examines it finds its owner absent.
 
 Each change costs O(references + dependants of the object), never a look at the rest.
 """
@@ -51,7 +52,7 @@ def identity_of(obj: KubeObject) -> Identity:
 
 
 def group_of(api_version: str) -> str:
-    """The group of an apiVersion; a reference may name another version of it than the object has."""
+    """The group of an apiVersion: a reference may name another version than the object has."""
     return api_version.rpartition("/")[0]
 
 
@@ -102,7 +103,9 @@ class GraphStatistics:
 
 @attrs.define(eq=False)
 class OwnerGraph:
-    """See the module's text. `observe` and `remove` return the uids to examine, each once, in a fixed order."""
+    """See the module's text. `observe` and `remove` return the uids to examine, each once, in a
+    fixed order.
+    """
 
     _nodes: dict[Uid, Node] = attrs.field(factory=dict, init=False)
     _dependants: dict[Uid, dict[Uid, None]] = attrs.field(factory=dict, init=False)
@@ -187,7 +190,9 @@ class OwnerGraph:
         after: Sequence[OwnerReference],
         due: dict[Uid, None],
     ) -> None:
-        """Follow a change of references; an owner that no longer waits for this object is to be examined."""
+        """Follow a change of references; an owner that no longer waits for this object is to be
+        examined.
+        """
         if before == after:
             return
         still = dict.fromkeys(r.uid for r in after)
@@ -203,7 +208,9 @@ class OwnerGraph:
             self._dependants.setdefault(owner_uid, {})[uid] = None
 
     def _check_references(self, node: Node, before: Node | None, due: dict[Uid, None]) -> None:
-        """An object whose owner is unknown, or not what it says, is to be examined; so is one whose owner waits."""
+        """An object whose owner is unknown, or not what it says, is to be examined; so is one whose
+        owner waits.
+        """
         if before is not None and before.owners == node.owners:
             return
         for reference in node.owners:

@@ -1,8 +1,9 @@
-"""What becomes of one object, given the state of its owners and dependants (controllers.md 5.7.4, 5.7.5).
+"""What becomes of one object, given the state of its owners and dependants (controllers.md 5.7.4,
+5.7.5).
 
-Pure. An owner is *solid* when it exists, *waiting* when it is being deleted in the foreground, *dangling* when it does not
-exist. One solid owner keeps an object alive; without any it goes, and takes its own dependants along in the way its
-finalizers, or the owner that waits, ask for.
+Pure. An owner is *solid* when it exists, *waiting* when it is being deleted in the foreground,
+*dangling* when it does not exist. One solid owner keeps an object alive; without any it goes, and
+takes its own dependants along in the way its finalizers, or the owner that waits, ask for.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ def _judge(observed: Observed) -> tuple[Action, ...]:
         gone = tuple(r.uid for r, state in observed.owners if state is not OwnerState.SOLID)
         return (DropReferences(gone),) if gone else ()
     if OwnerState.WAITING in states and observed.dependants:
-        # A dependant that waits for this object while this object's owner waits for it may be a circle.
+        # A dependant that waits for this object while this object's owner waits for it may be a
+        # circle.
         circle = any(node.waiting for node in observed.dependants)
         unblock: tuple[Action, ...] = (UnblockOwners(),) if circle else ()
         return (*unblock, Delete(Propagation.FOREGROUND))

@@ -1,8 +1,9 @@
 """The namespace controller: empties a namespace that is being deleted, then lets it go.
 
-A deleted namespace keeps the finalizer `kubernetes` in its spec. This controller deletes everything in it, kind by
-kind, looks again until nothing remains, and takes the finalizer out (controllers.md 5.4). It reads live, not from
-caches: an object that a cache does not show yet would outlive its namespace. `namespace_plan.py` decides.
+A deleted namespace keeps the finalizer `kubernetes` in its spec. This controller deletes everything
+in it, kind by kind, looks again until nothing remains, and takes the finalizer out (controllers.md
+5.4). It reads live, not from caches: an object that a cache does not show yet would outlive its
+namespace. `namespace_plan.py` decides.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ from reconcilers.namespace_plan import (
 
 RETRY_BASE: Final = 0.005
 RETRY_MAX: Final = 60.0
-"""Seconds between tries after a failure, doubled from the first to the second (nsController's rate limiter)."""
+"""Seconds between tries after a failure, doubled from the first to the second (nsController's rate
+limiter).
+"""
 
 _GARBAGE_FINALIZERS: Final = ("orphan", "foregroundDeletion")
 
@@ -131,7 +134,7 @@ class NamespaceReconciler(Reconciler):
         await client.endpoint.request(request)
 
     async def _delete_content(self, name: str) -> tuple[list[Remaining], list[str]]:
-        """Delete every object of the namespace; returns what remains, by kind, and the errors met."""
+        """Delete everything in the namespace; returns what remains, by kind, and the errors met."""
         remaining: list[Remaining] = []
         errors: list[str] = []
         pods_first = self.settings.at_least("1.33")

@@ -1,7 +1,7 @@
 """The end of a namespace: what remains in it, what its conditions say, and how long to wait.
 
-Pure. The shell (`namespace.py`) deletes what there is, kind by kind, and counts what then remains; from these counts follow the
-conditions and the next step (controllers.md 5.4).
+Pure. The shell (`namespace.py`) deletes what there is, kind by kind, and counts what then remains;
+from these counts follow the conditions and the next step (controllers.md 5.4).
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def plan(observed: Observed) -> tuple[Action, ...]:
 
 
 def _estimate(observed: Observed, left: Remaining) -> int:
-    """How many seconds the rest of one kind will take: the longest grace of a pod, as long as that can still be the
-    reason; else 15 s where there are finalizers; else 0.
+    """How many seconds the rest of one kind will take: the longest grace of a pod, as long as that
+    can still be the reason; else 15 s where there are finalizers; else 0.
     """
     grace = max((_grace(obj) for obj in left.objects), default=0)
     since = observed.namespace.metadata.deletion_timestamp
@@ -147,8 +147,8 @@ def mark_terminating(namespace: Namespace) -> Namespace:
 
 
 def deletion_order(resources: Iterable[Resource], *, pods_first: bool) -> list[Resource]:
-    """The kinds whose objects live in namespaces. From 1.33 on pods go first and the rest waits for them
-    (OrderedNamespaceDeletion), so that nothing a pod relies on vanishes under it.
+    """The kinds whose objects live in namespaces. From 1.33 on pods go first and the rest waits for
+    them (OrderedNamespaceDeletion), so that nothing a pod relies on vanishes under it.
     """
     namespaced = [resource for resource in resources if resource.namespaced]
     if pods_first:

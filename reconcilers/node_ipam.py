@@ -150,7 +150,8 @@ class NodeIpam(Reconciler):
             return RequeueAfter(RETRY)
         spec = attrs.evolve(node.spec, pod_cidr=cidr, pod_cidrs=(cidr,))
         try:
-            # With the resourceVersion that we saw: if someone else gave it a range, this conflicts and is read anew.
+            # With the resourceVersion that we saw: if someone else gave it a range, this conflicts
+            # and is read anew.
             await self.client.update(attrs.evolve(node, spec=spec))
         except NotFound:
             self._ranges.release(key.name)

@@ -1,5 +1,4 @@
-"""The node lifecycle controller: finds silent nodes, says so, taints them, and marks their pods not
-ready.
+"""The node lifecycle controller: finds silent nodes, says so, taints them, marks their pods not ready.
 
 Three things happen side by side, as in the real one. Every 5 s a pass over all nodes (`monitor`)
 compares signs of life with the clock; a node silent for the grace period gets its conditions set to
@@ -10,8 +9,8 @@ NoSchedule taint and the pods; a pass later the NoExecute taint; and then the ta
 controller's timers.
 
 All memory is in `HealthBook` and `Zones`; a restart loses it, and every node has a fresh grace
-period (tests/reconcilers/test_node_lifecycle.py holds the times and the order against a recording
-of a real cluster).
+period. tests/reconcilers/test_node_failure_recorded.py holds the times and the order against a
+recording of a real cluster.
 
 Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go.
 """
@@ -151,7 +150,7 @@ class NodeLifecycle(Reconciler):
         """
         while True:
             await self._pass()
-            await trio.sleep(self.settings.node_monitor_period)
+            await self.sleep(self.settings.node_monitor_period)
 
     async def _pass(self) -> None:
         set_causes(MONITOR)

@@ -8,7 +8,7 @@ conditions set to Unknown.
 
 A record's life: a node without conditions appears (probe = its creation, startup grace), its
 kubelet posts Ready (probe = now), renews its lease every 10 s (probe = the pass that sees it),
-falls silent; the ninth pass after the last renewal was seen is 40 s later and makes the node
+falls silent; the eighth pass after the last renewal was seen is 40 s later and makes the node
 Unknown. When the kubelet is back its heartbeat differs, and probe is now again.
 
 Source: kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (tryUpdateNodeHealth).

@@ -1,11 +1,13 @@
 """Who manages what: controller references, and the adoption and release of children.
 
-A controller owns the children that carry its uid in the reference with `controller: true`. Its selector decides the rest: an
-orphan that matches is adopted, a child that has ceased to match is let go. `claim` sorts the candidates and touches
-nothing; `settle` carries the sorting out through the client.
+A controller owns the children that carry its uid in the reference with `controller: true`. Its
+selector decides the rest: an orphan that matches is adopted, a child that has ceased to match is
+let go. `claim` sorts the candidates and touches nothing; `settle` carries the sorting out through
+the client.
 
-    A ReplicaSet `web` (uid u1, selector app=web) looks at four pods: one of u1 that matches is *kept*, one of u1 whose
-    label was changed is *released*, an orphan with app=web is *adopted*, and a pod of u2 is left alone.
+    A ReplicaSet `web` (uid u1, selector app=web) looks at four pods: one of u1 that matches is
+    *kept*, one of u1 whose label was changed is *released*, an orphan with app=web is *adopted*,
+    and a pod of u2 is left alone.
 """
 
 from __future__ import annotations
@@ -43,23 +45,25 @@ NAMESPACE_INDEX: Final = "reconcilers/namespace"
 
 
 def orphans_of(namespace: str) -> str:
-    """The value under which `controller_index` keeps the objects of a namespace that have no controller."""
+    """The value under which `controller_index` keeps the objects of a namespace that have no
+    controller.
+    """
     return f"orphans/{namespace}"
 
 
 def controller_index(obj: KubeObject) -> tuple[str, ...]:
     """Index function: the uid of the controller, or `orphans_of` the namespace.
 
-    So a controller finds its candidates without looking at the rest of the namespace (Kubernetes 1.34's pod
-    controller index has the same two kinds of value).
+    So a controller finds its candidates without looking at the rest of the namespace (Kubernetes
+    1.34's pod controller index has the same two kinds of value).
     """
     owner = obj.metadata.controller
     return (owner.uid if owner is not None else orphans_of(obj.metadata.namespace),)
 
 
 def namespace_is_terminating(error: ApiError) -> bool:
-    """Whether a create was refused because its namespace is being deleted: nothing will help, so nothing is
-    tried again and nothing is said (controllers.md 0.13).
+    """Whether a create was refused because its namespace is being deleted: nothing will help, so
+    nothing is tried again and nothing is said (controllers.md 0.13).
     """
     return any(cause.reason == NAMESPACE_TERMINATING for cause in error.causes)
 
@@ -117,9 +121,9 @@ def with_metadata(obj: T, metadata: ObjectMeta) -> T:
 async def settle(client: Client, owner: KubeObject, claims: Claims[T]) -> list[T]:
     """Adopt and release as `claims` says; returns the children that are the owner's now.
 
-    Before the first adoption the owner is read live: a cached owner may be gone, and a child adopted by it would be
-    lost to its successor. Writes carry the child's resourceVersion, so a child that changed meanwhile is a
-    Conflict and is looked at again. Raises ApiError.
+    Before the first adoption the owner is read live: a cached owner may be gone, and a child
+    adopted by it would be lost to its successor. Writes carry the child's resourceVersion, so a
+    child that changed meanwhile is a Conflict and is looked at again. Raises ApiError.
     """
     children = list(claims.kept)
     for child in claims.released:

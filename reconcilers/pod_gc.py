@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Final
 
 import attrs
-import trio
 
 from engine import (
     AnySource,
@@ -176,7 +175,7 @@ class PodGC(Reconciler):
         """Look every `pod_gc_period`, beginning now."""
         while True:
             await self._look()
-            await trio.sleep(self.settings.pod_gc_period)
+            await self.sleep(self.settings.pod_gc_period)
 
     async def _look(self) -> None:
         set_causes(TIMER)

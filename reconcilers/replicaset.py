@@ -1,8 +1,9 @@
 """The ReplicaSet controller: keeps as many pods as it is told to, no more and no fewer.
 
-One engine serves ReplicaSets and ReplicationControllers (`replication_controller.py`): a subclass says which kind it
-reads and how that kind looks as a ReplicaSet. What to do is decided in `replicaset_plan.py`; which pods are its own in
-`ownership.py`; whether it may act on what it sees in `expectations.py`.
+One engine serves ReplicaSets and ReplicationControllers (`replication_controller.py`): a subclass
+says which kind it reads and how that kind looks as a ReplicaSet. What to do is decided in
+`replicaset_plan.py`; which pods are its own in `ownership.py`; whether it may act on what it sees
+in `expectations.py`.
 """
 
 from __future__ import annotations
@@ -82,23 +83,31 @@ class ReplicaSetReconciler(Reconciler):
 
     def sources(self) -> Sequence[AnySource[KubeObject]]:
         """Its own kind, and pods, whose changes `_pod_changed` routes."""
-        sources = (For(self.kind), Watches(Pod, on_change=self._pod_changed))
+        sources = (
+            For(cast("type[ReplicaSet]", self.kind), on_change=self._owner_changed),
+            Watches(Pod, on_change=self._pod_changed),
+        )
         return cast("Sequence[AnySource[KubeObject]]", sources)
 
     async def setup(self) -> None:
-        """Empty expectations, and the indexes that keep a sync independent of the size of the cluster."""
+        """Empty expectations, and the indexes that keep a sync independent of the size of the
+        cluster.
+        """
         self.expectations = Expectations(int(self.settings.expectations_timeout * _NS))
         self.informer(Pod).add_index(CONTROLLER_INDEX, controller_index)
         self._owners.add_index(CONTROLLER_INDEX, controller_index)
         self._owners.add_index(NAMESPACE_INDEX, index_by_namespace)
 
     async def reconcile(self, key: Key) -> Result:
-        """Claim the pods, make or delete what the plan says, and write the status, whatever came of it."""
+        """Claim the pods, make or delete what the plan says, and write the status, whatever came of
+        it.
+        """
         owner = self._owners.get(key)
         if owner is None:
             self.expectations.forget(key)
             return Done()
-        # Asked before the pods are read: what is delivered in between can only make the answer too careful.
+        # Asked before the pods are read: what is delivered in between can only make the answer too
+        # careful.
         fulfilled = self.expectations.fulfilled(key, self.clock.now_ns())
         observed = self._observe(owner, await self._claim(owner), fulfilled=fulfilled)
         failure: ApiError | None = None
@@ -108,7 +117,8 @@ class ReplicaSetReconciler(Reconciler):
         await self._write_status(owner, status)
         if failure is not None:
             raise failure
-        # A pod that turns ready wakes us, so this also stands for the wake-up of 4.1.2 after minReadySeconds.
+        # A pod that turns ready wakes us, so this also stands for the wake-up of 4.1.2 after
+        # minReadySeconds.
         wait = next_check(observed)
         return Done() if wait is None else RequeueAfter(wait)
 
@@ -193,8 +203,9 @@ class ReplicaSetReconciler(Reconciler):
             asked += size
             if errors:
                 break
-        # No delivery will come for what was refused or never asked for. A pod whose answer was lost may be
-        # counted here and still appear: Kubernetes accepts the surplus, which the next sync deletes.
+        # No delivery will come for what was refused or never asked for. A pod whose answer was lost
+        # may be counted here and still appear: Kubernetes accepts the surplus, which the next sync
+        # deletes.
         self.expectations.creation_observed(key, refused + count - asked)
         return errors[0] if errors else None
 
@@ -223,7 +234,9 @@ class ReplicaSetReconciler(Reconciler):
         return errors[0] if errors else None
 
     async def _write_status(self, owner: Owner, status: ReplicaSetStatus) -> None:
-        """Write the status if it says anything new; after a failure once more, over the live object."""
+        """Write the status if it says anything new; after a failure once more, over the live
+        object.
+        """
         if owner.status == status:
             return
         try:
@@ -237,8 +250,18 @@ class ReplicaSetReconciler(Reconciler):
 
     # -- what wakes it -----------------------------------------------------------------------------
 
+    def _owner_changed(self, change: Change[ReplicaSet]) -> None:
+        """What was expected for one that is gone is not expected for its successor of the same
+        name.
+        """
+        old, new = change.old, change.new
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self.expectations.forget(key_of(old))
+
     def _pod_changed(self, change: Change[Pod]) -> None:
-        """Cross off expectations and enqueue owners, before and after the change (controllers.md 0.11, 1.5.3)."""
+        """Cross off expectations and enqueue owners, before and after the change (controllers.md
+        0.11, 1.5.3).
+        """
         old, new = change.old, change.new
         if new is None:
             self._pod_left(change.object)

@@ -39,7 +39,9 @@ class Observed:
     pods: tuple[Pod, ...]
     """Its active pods."""
     related: tuple[Pod, ...] = ()
-    """The pods of all ReplicaSets with the same controller; wanted only when there are too many pods."""
+    """The pods of all ReplicaSets with the same controller; wanted only when there are too many
+    pods.
+    """
     expectations_fulfilled: bool = True
     now_us: int
     burst: int
@@ -74,8 +76,8 @@ def desired(replica_set: ReplicaSet) -> int:
 def plan(observed: Observed) -> tuple[Action, ...]:
     """At most one action: the difference between the pods there are and the pods there should be.
 
-    None while expectations are outstanding, for the pods seen may not be the pods there are, and none for a ReplicaSet that is
-    being deleted, whose pods are the garbage collector's.
+    None while expectations are outstanding, for the pods seen may not be the pods there are, and
+    none for a ReplicaSet that is being deleted, whose pods are the garbage collector's.
     """
     replica_set = observed.replica_set
     leaving = replica_set.metadata.deletion_timestamp is not None
@@ -139,7 +141,7 @@ def available_at(pod: Pod, min_ready_seconds: int) -> int | None:
 
 
 def status_of(observed: Observed, failure: str = "") -> ReplicaSetStatus:
-    """The status to write; `failure` is the message of the error that stopped the action, or empty."""
+    """The status to write; `failure` is the message of the error that stopped the action."""
     replica_set = observed.replica_set
     template_labels = replica_set.spec.template.metadata.labels
     times = [available_at(pod, replica_set.spec.min_ready_seconds) for pod in observed.pods]

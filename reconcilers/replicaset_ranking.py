@@ -1,7 +1,8 @@
 """Which pods go first when a ReplicaSet shrinks (controllers.md 4.1.6).
 
-One comparison, its criteria in order; the first that tells two pods apart decides. The pods that serve least go
-first: not assigned, not running, not ready, then those whose owner says they are cheap, those that crowd a node, and the youngest.
+One comparison, its criteria in order; the first that tells two pods apart decides. The pods that
+serve least go first: not assigned, not running, not ready, then those whose owner says they are
+cheap, those that crowd a node, and the youngest.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def _age_bucket(since: Time, now_us: int) -> int:
 def _younger_first(
     one: Time | None, other: Time | None, uids: tuple[str, str], now_us: int, *, modern: bool
 ) -> int:
-    """Compare two different times: the younger one first; since 1.22 by power of two of the age only, then by
-    uid, so that a scale-down does not always take the same side of a rollout.
+    """Compare two different times: the younger one first; since 1.22 by power of two of the age
+    only, then by uid, so that a scale-down does not always take the same side of a rollout.
     """
     if one is None or other is None:
         return -1 if one is None else 1
@@ -125,8 +126,8 @@ def victims(
 ) -> list[Pod]:
     """The `count` pods to delete, first the one that goes first.
 
-    `related` are the pods of all ReplicaSets with the same controller, these included. `modern` is Kubernetes 1.22 and
-    later. Pods that compare equal keep the order given.
+    `related` are the pods of all ReplicaSets with the same controller, these included. `modern` is
+    Kubernetes 1.22 and later. Pods that compare equal keep the order given.
     """
     if count >= len(pods):
         return list(pods)

@@ -1,7 +1,7 @@
 """The ReplicationController controller: the ReplicaSet's engine over the older kind.
 
-A ReplicationController is a ReplicaSet whose selector is a plain map; the API server has already filled in selector and
-labels from the template (controllers.md 4.1).
+A ReplicationController is a ReplicaSet whose selector is a plain map; the API server has already
+filled in selector and labels from the template (controllers.md 4.1).
 """
 
 from __future__ import annotations

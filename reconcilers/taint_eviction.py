@@ -100,7 +100,7 @@ class TaintEviction(Reconciler):
     def _reconcile_node(self, key: Key) -> None:
         node = self.informer(Node).get(key)
         if node is None:
-            # Timers of its pods go on: the pods are still there, and their node does not come to their help.
+            # Timers of its pods go on: the pods are still there, and nothing says that they may stay.
             self._tainted.pop(key.name, None)
             return
         taints = no_execute(node.spec.taints)

@@ -10,10 +10,15 @@ from typing import Final
 
 import attrs
 
-from engine.objects.core import Node, Taint
-from engine.objects.meta import LabelSelectorRequirement
-from engine.objects.pod import NodeSelectorTerm, Pod, Toleration
-from engine.objects.quantity import Quantity
+from engine import (
+    LabelSelectorRequirement,
+    Node,
+    NodeSelectorTerm,
+    Pod,
+    Quantity,
+    Taint,
+    Toleration,
+)
 from sim_nodes.pod_status import is_sidecar
 
 _ZERO: Final = Quantity(0)

@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from engine.objects.base import Json
-from engine.objects.pod import Container
+from engine import Container, Json
 
 _SLEEP: Final = re.compile(r"(?:^|[\s;&/])sleep\s+([0-9]+(?:\.[0-9]+)?)\b")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 import attrs
 
-from engine.objects.base import Time
-from engine.settings import Settings
-from engine.sim import Draws
+from engine import Draws, Settings, Time
 from sim_nodes.backoff import Backoff
 from sim_nodes.runtime import Runtime
 from sim_nodes.texts import Texts
 from sim_nodes.units import NS, next_tick, to_ns
+
+_RELIST_SLOTS: Final = 20
+"""Phases a kubelet's relist may have, 50 ms apart: what many nodes see at once is handled in one step of the simulation."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -48,7 +49,7 @@ class Host:
     ) -> Self:
         """A kubelet started at `now` on the node of `runtime`."""
         relist_ns = to_ns(settings.pleg_relist_period)
-        phase = runtime.draws.integer(f"kubelet/{runtime.node}/relist", incarnation, 1000)
+        phase = runtime.draws.integer(f"kubelet/{runtime.node}/relist", incarnation, _RELIST_SLOTS)
         return cls(
             node=runtime.node,
             ip=ip,
@@ -60,7 +61,7 @@ class Host:
             started_ns=now,
             incarnation=incarnation,
             relist_ns=relist_ns,
-            relist_phase_ns=relist_ns * phase // 1000,
+            relist_phase_ns=relist_ns * phase // _RELIST_SLOTS,
             container_backoff=Backoff(
                 to_ns(settings.container_backoff_base), to_ns(settings.container_backoff_max)
             ),

@@ -8,8 +8,7 @@ from typing import Final
 
 import attrs
 
-from engine.objects.quantity import Quantity
-from engine.sim import NO_TIME, Draws, DurationRange
+from engine import NO_TIME, Draws, DurationRange, Quantity
 
 _MEGABYTE: Final = 1_000_000
 _PULL: Final = DurationRange(low=0.5, high=2.0)

@@ -22,15 +22,20 @@ from typing import Final
 import attrs
 import trio
 
-from engine.api.cause import current_origin, set_origin
-from engine.control.client import Client
-from engine.control.events import EventRecorder
-from engine.control.informer import Change, Informer
-from engine.objects.core import Node
-from engine.objects.meta import ObjectReference
-from engine.objects.pod import Pod
-from engine.settings import Settings
-from engine.sim import Clock, Draws
+from engine import (
+    Change,
+    Client,
+    Clock,
+    Draws,
+    EventRecorder,
+    Informer,
+    Node,
+    ObjectReference,
+    Pod,
+    Settings,
+    current_origin,
+    set_origin,
+)
 from sim_nodes.addresses import PodAddresses
 from sim_nodes.admission import Ledger, admit
 from sim_nodes.heartbeat import Heartbeat

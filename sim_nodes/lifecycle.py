@@ -22,7 +22,7 @@ from typing import Final
 
 import attrs
 
-from engine.objects.pod import Pod
+from engine import Pod
 from sim_nodes.host import Host
 from sim_nodes.pod_end import stop_pod
 from sim_nodes.pod_state import PodState, Program

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from engine.sim import Clock, Draws, Link, Process
+from engine import Clock, Draws, Link, Process
 from sim_nodes.addresses import PodAddresses, fallback_cidr
 from sim_nodes.images import Images
 from sim_nodes.kubelet import Kubelet

@@ -10,20 +10,22 @@ from typing import Final
 
 import attrs
 
-from engine.objects.base import Time
-from engine.objects.core import (
+from engine import (
+    Condition,
     ContainerImage,
+    Draws,
     Node,
     NodeAddress,
     NodeSpec,
     NodeStatus,
     NodeSystemInfo,
+    ObjectMeta,
+    Quantity,
+    Settings,
     Taint,
+    Time,
+    condition_of,
 )
-from engine.objects.meta import Condition, ObjectMeta, condition_of
-from engine.objects.quantity import Quantity
-from engine.settings import Settings
-from engine.sim import Draws
 from sim_nodes.runtime import Runtime
 from sim_nodes.units import to_ns
 

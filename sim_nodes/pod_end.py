@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.objects.pod import Container
+from engine import Container
 from sim_nodes.hooks import hook_seconds
 from sim_nodes.pod_state import PodState, Program
 from sim_nodes.pod_status import is_sidecar

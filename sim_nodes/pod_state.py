@@ -7,8 +7,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from engine.objects.meta import Condition
-from engine.objects.pod import Container, ContainerStatus, Pod, PodStatus
+from engine import Condition, Container, ContainerStatus, Pod, PodStatus
 from sim_nodes.host import Host
 from sim_nodes.pod_status import (
     TERMINAL,

@@ -10,9 +10,8 @@ from typing import Final
 
 import attrs
 
-from engine.objects.base import Time
-from engine.objects.meta import Condition, condition_of
-from engine.objects.pod import (
+from engine import (
+    Condition,
     Container,
     ContainerState,
     ContainerStateRunning,
@@ -23,6 +22,8 @@ from engine.objects.pod import (
     PodIP,
     PodSpec,
     PodStatus,
+    Time,
+    condition_of,
 )
 from sim_nodes.runtime import ContainerRecord
 from sim_nodes.texts import (

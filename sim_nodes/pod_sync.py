@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from engine.objects.pod import Container
+from engine import Container
 from sim_nodes.addresses import AddressesUsedUp
 from sim_nodes.hooks import hook_seconds
 from sim_nodes.images import always_pulled

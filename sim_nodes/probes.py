@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from engine.objects.pod import Container, Probe
+from engine import Container, Probe
 from sim_nodes.runtime import ContainerRecord
 from sim_nodes.units import NEVER, NS, next_tick
 

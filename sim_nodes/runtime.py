@@ -15,8 +15,7 @@ from typing import Final, Literal
 
 import attrs
 
-from engine.objects.pod import Container, Pod
-from engine.sim import Draws
+from engine import Container, Draws, Pod
 from sim_nodes.addresses import PodAddresses
 from sim_nodes.images import ImageBehaviour, Images, hex_id
 from sim_nodes.pulls import Puller

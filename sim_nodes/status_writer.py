@@ -13,13 +13,19 @@ from typing import Final
 import attrs
 import trio
 
-from engine.api.cause import acting, current_origin
-from engine.api.errors import ApiError, Conflict, NotFound
-from engine.control.client import Client
-from engine.control.informer import Key
-from engine.objects.meta import Uid
-from engine.objects.pod import Pod, PodStatus
-from engine.sim import Clock
+from engine import (
+    ApiError,
+    Client,
+    Clock,
+    Conflict,
+    Key,
+    NotFound,
+    Pod,
+    PodStatus,
+    Uid,
+    acting,
+    current_origin,
+)
 from sim_nodes.pod_status import merged
 from sim_nodes.units import NS, next_tick
 from store import Origin

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from engine.objects.pod import Pod
-from engine.settings import Settings
+from engine import Pod, Settings
 from sim_nodes.units import go_duration
 
 CONTAINER_CREATING = "ContainerCreating"

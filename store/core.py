@@ -250,9 +250,11 @@ class Core:
         self.watchers.remove(watcher)
         self._feeds.pop(watcher, None)
 
-    def _file(self, watcher: Watcher) -> None:
-        behind = watcher.next_revision <= self.history.head
-        watcher.state = WatcherState.CATCHING_UP if behind else WatcherState.SYNCED
+    def _file(self, watcher: Watcher) -> bool:
+        """Put a watcher in the state it belongs; returns whether it is synced."""
+        synced = watcher.next_revision > self.history.head
+        watcher.state = WatcherState.SYNCED if synced else WatcherState.CATCHING_UP
+        return synced
 
     def deliver(self, watcher: Watcher, *, prev_kv: bool) -> WatchBatch | None:
         """What there is for `watcher`; None for nothing yet. One that catches up may have to be asked again: see `ready`.
@@ -262,8 +264,7 @@ class Core:
         head = self.history.head
         if watcher.state is WatcherState.CATCHING_UP:
             events = self._catch_up(watcher)
-            self._file(watcher)
-            synced = watcher.state is WatcherState.SYNCED
+            synced = self._file(watcher)
             if not events and not (synced and watcher.progress_due):
                 return None
             watcher.progress_due = watcher.progress_due and not synced
@@ -287,7 +288,7 @@ class Core:
             feed = self._feeds.get(watcher)
             if feed is None:
                 feed = self._feeds[watcher] = self.journal.commits(first)
-            commits = islice(feed, count)
+            commits: Iterator[Commit] = islice(feed, count)
         else:
             self._feeds.pop(watcher, None)
             commits = self.history.commits(first, first + count - 1)

@@ -315,11 +315,14 @@ class EmbeddedWatch:
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
         self._store._check_open()
-        self._watcher.wake = self._room.unpark_all
+        self._watcher.wake = self._wake
         self._store.core.watch(self._watcher, self._start_revision, self._store.clock())
         self._store._set_alarm()
         self._open = True
         return self
+
+    def _wake(self) -> None:
+        self._room.unpark_all()
 
     async def __aexit__(
         self,

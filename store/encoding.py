@@ -78,7 +78,7 @@ def decode_event(data: bytes, codec: Codec, schema: int = EVENT_SCHEMA) -> Event
 
 
 def _event(fields: Fields, codec: Codec) -> Event:
-    if not isinstance(fields, list) or len(fields) != _FIELD_COUNT:
+    if len(fields) != _FIELD_COUNT:
         raise BadEncoding(f"an event has {_FIELD_COUNT} fields")
     kind, key, value, *numbers, actor, reconcile, causes = fields
     if not all(isinstance(number, int) for number in numbers):

@@ -21,7 +21,9 @@ class DuplicateKey(InvalidRequest):
     """A transaction would change `key` more than once."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"key {key!r} is changed more than once in one transaction; use one operation")
+        super().__init__(
+            f"key {key!r} is changed more than once in one transaction; use one operation"
+        )
         self.key = key
 
 

@@ -49,8 +49,8 @@ class FileLayer(Protocol):
         """The names in a directory, sorted."""
         ...
 
-    def read(self, path: Path) -> bytes:
-        """All bytes of a file."""
+    def read(self, path: Path, most: int = -1) -> bytes:
+        """The bytes of a file, from its beginning, at most so many (-1: all)."""
         ...
 
     def append(self, path: Path) -> AppendFile:
@@ -113,9 +113,10 @@ class Disk:
         """The names in a directory, sorted."""
         return sorted(os.listdir(path))
 
-    def read(self, path: Path) -> bytes:
-        """All bytes of a file."""
-        return path.read_bytes()
+    def read(self, path: Path, most: int = -1) -> bytes:
+        """The bytes of a file, from its beginning."""
+        with path.open("rb", buffering=0) as file:
+            return file.readall() if most < 0 else file.read(most) or b""
 
     def append(self, path: Path) -> AppendFile:
         """Open a file for appending."""

@@ -109,7 +109,9 @@ class Scanner:
         version = magic[len(_MAGIC_NAME) :]
         if magic.startswith(_MAGIC_NAME) and version.isdigit() and int(version) > FORMAT:
             raise UnsupportedVersion(self.segment, f"format {int(version)}", f"format {FORMAT}")
-        raise LogCorrupt(self.segment, 0, "this is no segment of a log: its first 8 bytes are wrong")
+        raise LogCorrupt(
+            self.segment, 0, "this is no segment of a log: its first 8 bytes are wrong"
+        )
 
     def _frame_at(self, offset: int) -> Frame | None:
         """The frame at `offset`, if it is intact."""

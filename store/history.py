@@ -335,9 +335,7 @@ def _cuts_early(get: Get) -> bool:
     )
 
 
-def answer(
-    get: Get, found: list[Event], count: int, head: Revision, encode: Encode
-) -> RangeResult:
+def answer(get: Get, found: list[Event], count: int, head: Revision, encode: Encode) -> RangeResult:
     """Filter, sort, cut and strip the states found, `count` in all, as etcd does, in that order."""
     if get.count_only:
         return RangeResult(kvs=(), count=count, more=False, revision=head)
@@ -372,7 +370,7 @@ def _sort(get: Get, found: list[Event], encode: Encode) -> None:
         found.sort(key=_SORT_KEYS[get.sort_by], reverse=get.descending)
 
 
-_SORT_KEYS: Final[dict[SortTarget, Callable[[Event], object]]] = {
+_SORT_KEYS: Final[dict[SortTarget, attrgetter[int | str]]] = {
     SortTarget.KEY: attrgetter("key"),
     SortTarget.VERSION: attrgetter("version"),
     SortTarget.CREATE: attrgetter("create_revision"),

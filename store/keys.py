@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
 import attrs
-from sortedcontainers import SortedList  # type: ignore[import-untyped]
+from sortedcontainers import SortedList
 
 from store.errors import InvalidRequest
 
@@ -72,9 +72,7 @@ class KeyRange:
         return self.end is not None and self.end <= self.start
 
     def __contains__(self, key: object) -> bool:
-        return (
-            isinstance(key, str) and self.start <= key and (self.end is None or key < self.end)
-        )
+        return isinstance(key, str) and self.start <= key and (self.end is None or key < self.end)
 
 
 class SortedKeys:

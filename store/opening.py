@@ -11,8 +11,8 @@ import trio
 from store.core import Core
 from store.embedded import ClockNs, EmbeddedStore
 from store.errors import InvalidRequest
-from store.files import DISK, FileLayer
 from store.filelog import FileJournal
+from store.files import DISK, FileLayer
 from store.journal import MemoryJournal
 from store.leases import SECOND_NS
 from store.limits import Limits
@@ -43,7 +43,17 @@ async def open_store(
     """
     limits = limits or Limits()
     clock = clock or _trio_clock()
-    core = _open_core(path, codec, Durability(durability), header, resume, limits, layer, clock())
+    if path is None:
+        if resume:
+            raise InvalidRequest("a store in memory cannot be resumed; give a path")
+        core = Core(MemoryJournal(codec), codec, limits)
+    else:
+        journal = FileJournal(Path(path), codec, Durability(durability), limits, layer)
+        core = Core(journal, codec, limits)
+        if resume:
+            _recover(core, journal, header, clock())
+        else:
+            journal.create(header or {})
     store = EmbeddedStore(core, clock)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -65,29 +75,12 @@ def _trio_clock() -> ClockNs:
     return lambda: round((trio.current_time() - start) * SECOND_NS)
 
 
-def _open_core(
-    path: Path | str | None,
-    codec: Codec,
-    durability: Durability,
-    header: Mapping[str, object] | None,
-    resume: bool,
-    limits: Limits,
-    layer: FileLayer,
-    now_ns: int,
-) -> Core:
-    if path is None:
-        if resume:
-            raise InvalidRequest("a store in memory cannot be resumed; give a path")
-        return Core(MemoryJournal(codec), codec, limits)
-    journal = FileJournal(Path(path), codec, durability, limits, layer)
-    if not resume:
-        journal.create(header or {})
-        return Core(journal, codec, limits)
-    core = Core(journal, codec, limits)
+def _recover(
+    core: Core, journal: FileJournal, header: Mapping[str, object] | None, now_ns: int
+) -> None:
     try:
         for entry in journal.recover(header):
             core.restore(entry, now_ns)
     except BaseException:
         journal.abandon()
         raise
-    return core

@@ -161,7 +161,7 @@ class Execution:
     def _event_holds(self, compare: Compare, event: Event) -> bool:
         match compare.target:
             case Target.MOD:
-                actual = event.revision
+                actual: int = event.revision
             case Target.CREATE:
                 actual = event.create_revision
             case Target.VERSION:

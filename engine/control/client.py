@@ -51,13 +51,18 @@ class Client:
         return cast("T", await self._send(self._of(Verb.CREATE, obj, object=obj)))
 
     async def get(
-        self, kind: type[T] | Resource, name: str, namespace: str = "", *, resource_version: str = ""
+        self,
+        kind: type[T] | Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        resource_version: str = "",
     ) -> T:
         """The newest state of one object. Raises NotFound."""
         request = self._request(Verb.GET, kind, name, namespace, resource_version=resource_version)
         return cast("T", await self._send(request))
 
-    async def list(
+    async def list(  # noqa: PLR0913 - the options of one list call
         self,
         kind: type[T] | Resource,
         namespace: str = "",
@@ -136,7 +141,7 @@ class Client:
         request = self._of(Verb.UPDATE, obj, object=obj, subresource="status")
         return cast("T", await self._send(request))
 
-    async def patch(
+    async def patch(  # noqa: PLR0913 - the options of one patch call
         self,
         kind: type[T] | Resource,
         name: str,
@@ -179,7 +184,8 @@ class Client:
         """Delete an object: by kind and name, or the very object given (its uid is then a precondition).
 
         Returns the object as it was left: marked for deletion, or as it was when it was removed.
-        Raises NotFound, Conflict (preconditions)."""
+        Raises NotFound, Conflict (preconditions).
+        """
         if not isinstance(kind, (type, Resource)):
             metadata = kind.metadata
             name, namespace = metadata.name, metadata.namespace

@@ -39,13 +39,14 @@ def claim(
 ) -> LeaseSpec | None:
     """The record to write in order to lead, or None while another leads.
 
-    `lease_duration` is in seconds, `now_us` Unix time in microseconds."""
+    `lease_duration` is in seconds, `now_us` Unix time in microseconds.
+    """
     moment = MicroTime.of(now_us)
     held = observed.spec if observed is not None else LeaseSpec()
     mine = held.holder_identity == identity
-    if held.holder_identity and not mine and observed is not None:
-        if now_ns < observed.since_ns + round(lease_duration * 1e9):
-            return None
+    expires_ns = observed.since_ns + round(lease_duration * 1e9) if observed is not None else 0
+    if held.holder_identity and not mine and now_ns < expires_ns:
+        return None
     transitions = held.lease_transitions or 0
     if held.holder_identity and not mine:
         transitions += 1
@@ -83,7 +84,7 @@ class LeaderElector:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait to become the leader, then run `work`; returns when the lease could not be renewed in time."""
         set_causes(f"timer:election/{self.name}")
-        while not await self._try():
+        while not await self._try():  # noqa: ASYNC110 - the lease is polled, as in Kubernetes
             await trio.sleep(self._retry_delay())
         self._leading = True
         self._tell("became leader")
@@ -111,7 +112,7 @@ class LeaderElector:
         settings = self.settings
         while True:
             with trio.move_on_after(settings.leader_renew_deadline) as window:
-                while not await self._try():
+                while not await self._try():  # noqa: ASYNC110 - likewise
                     await trio.sleep(settings.leader_retry_period)
             if window.cancelled_caught:
                 leadership.cancel()

@@ -43,6 +43,8 @@ V = TypeVar("V")
 
 
 class EventType(enum.Enum):
+    """Whether an Event tells of trouble."""
+
     NORMAL = "Normal"
     WARNING = "Warning"
 
@@ -171,6 +173,8 @@ def reference_to(obj: KubeObject) -> ObjectReference:
 
 @attrs.frozen(kw_only=True)
 class RecorderStatistics:
+    """Events told by the process, sent to the server, and dropped on the way."""
+
     told: int
     sent: int
     dropped: int
@@ -268,7 +272,10 @@ class EventRecorder:
     def _event_of(self, verdict: Verdict) -> Event:
         remark = verdict.remark
         involved = remark.involved
-        unique = self.draws.uid("event", self.component, self.host, str(involved.uid), verdict.name)
+        # The time is in it (client-go's names are times) since a component started again counts from 1 again.
+        unique = self.draws.uid(
+            "event", self.component, self.host, involved.uid, verdict.name, verdict.first_ns
+        )
         metadata = ObjectMeta(
             name=f"{involved.name}.{unique.replace('-', '')[:16]}",
             namespace=involved.namespace or "default",

@@ -9,8 +9,8 @@ every step (client-go's reflector and shared informer).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator
 from builtins import list as List  # noqa: N812 - `list` is a method here
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import attrs
@@ -78,6 +78,8 @@ Handler = Callable[[Change[T]], None]
 
 @attrs.frozen(kw_only=True)
 class CacheStatistics:
+    """What an informer holds, and up to which revision."""
+
     objects: int
     revision: int
     synced: bool
@@ -176,8 +178,6 @@ class Cache(Generic[T]):
             assert expected == self._indexes[name], f"index {name} is wrong"
 
 
-
-
 @attrs.define(eq=False)
 class Informer(Generic[T]):
     """See the module's text. Handlers run synchronously, in order of addition, after the cache has changed."""
@@ -252,7 +252,8 @@ class Informer(Generic[T]):
     def _backoff(self, failures: int) -> float:
         settings = self.settings
         base = min(
-            settings.relist_backoff_base * float(2 ** min(failures, 16)), settings.relist_backoff_max
+            settings.relist_backoff_base * float(2 ** min(failures, 16)),
+            settings.relist_backoff_max,
         )
         self._relists += 1
         return base * self.draws.uniform(f"{self.label}/backoff", self._relists, 1.0, 2.0)
@@ -311,7 +312,9 @@ class Informer(Generic[T]):
     def _remove(self, key: Key, last: T | None, revision: int) -> None:
         old = self.cache.remove(key)
         if old is not None:
-            self._deliver(Change(ChangeType.DELETED, last if last is not None else old, None, revision))
+            self._deliver(
+                Change(ChangeType.DELETED, last if last is not None else old, None, revision)
+            )
 
     def _deliver(self, change: Change[T]) -> None:
         if self._handlers:

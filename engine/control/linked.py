@@ -51,7 +51,8 @@ class LinkedEndpoint:
     async def request(self, request: Request) -> Answer:
         """Carry out `request` over the link.
 
-        Raises ApiError (Timeout when no answer came in time), ProcessGone when the process is dead or dying."""
+        Raises ApiError (Timeout when no answer came in time), ProcessGone when the process is dead or dying.
+        """
         if not self._undisturbed:
             return await self._within_timeout(request)
         try:

@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
+import trio
 
 from engine.control.client import Client
 from engine.control.events import EventRecorder
@@ -78,7 +79,8 @@ class Owns(Generic[T]):
 @attrs.frozen
 class Watches(Generic[T]):
     """Any other kind; `keys` maps an object, before and after the change, to the keys to enqueue.
-    Without `keys` the kind is only cached."""
+    Without `keys` the kind is only cached.
+    """
 
     kind: type[T] | Resource
     keys: Callable[[T], Iterable[Key]] | None = None
@@ -127,6 +129,7 @@ class Equipment:
     recorder: EventRecorder
     queue: Queue
     informer: InformerSource
+    gate: Callable[[], Awaitable[None]]
 
 
 class Reconciler:
@@ -150,6 +153,7 @@ class Reconciler:
     recorder: EventRecorder
     queue: Queue
     _informer: InformerSource
+    _gate: Callable[[], Awaitable[None]]
 
     def equip(self, equipment: Equipment) -> None:
         """Called by the runtime on a fresh copy, before `setup`."""
@@ -160,6 +164,7 @@ class Reconciler:
         self.recorder = equipment.recorder
         self.queue = equipment.queue
         self._informer = equipment.informer
+        self._gate = equipment.gate
 
     @classmethod
     def actor(cls) -> str:
@@ -178,6 +183,11 @@ class Reconciler:
     def informer(self, kind: type[T] | Resource) -> Informer[T]:
         """This process's picture of a kind that `sources` or `setup` named. Raises LookupError for another."""
         return self._informer(kind)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for cluster time to pass, and longer while the process is paused; what `loops` wait with."""
+        await trio.sleep(seconds)
+        await self._gate()
 
     def sources(self) -> Sequence[AnySource[KubeObject]]:
         """What wakes the reconciler, called once after `equip`."""

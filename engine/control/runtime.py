@@ -179,7 +179,9 @@ class ControllerRuntime:
     settings: Settings
     gate: Callable[[], Awaitable[None]]
     """Passed before each reconcile; a paused process waits there."""
-    actor: str = attrs.field(default=attrs.Factory(lambda self: self.template.actor(), takes_self=True))
+    actor: str = attrs.field(
+        default=attrs.Factory(lambda self: self.template.actor(), takes_self=True)
+    )
     """The name under which it writes."""
     on_failure: Callable[[str, Key, Exception], None] | None = None
     """Told when a reconcile ends with an exception that is no API error: reconciler, key, exception."""
@@ -244,6 +246,7 @@ class ControllerRuntime:
                 recorder=self._recorder,
                 queue=self._queue,
                 informer=self._informers,
+                gate=self.gate,
             )
         )
         for source in reconciler.sources():

@@ -43,6 +43,8 @@ class RateLimits:
 
 @attrs.frozen(kw_only=True)
 class WorkQueueStatistics:
+    """Keys by where they are, and adds and retries since the queue was made."""
+
     waiting: int
     processing: int
     delayed: int
@@ -85,7 +87,8 @@ class WorkQueue(Generic[K]):
     def add_after(self, key: K, delay: float, now: int, causes: tuple[Cause, ...] = ()) -> bool:
         """Add `key` once `delay` seconds have passed; of several pending delays the earliest counts.
 
-        True when the key is available at once, as it is for a delay that is not positive."""
+        True when the key is available at once, as it is for a delay that is not positive.
+        """
         if delay <= 0:
             return self.add(key, causes)
         ready = now + round(delay * _NS)

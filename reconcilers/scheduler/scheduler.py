@@ -73,6 +73,7 @@ class Scheduler(Reconciler):
     _decide: trio.Event
     _timer: trio.Event
     _cycles: int
+    _started: tuple[Cause, ...]
 
     @classmethod
     def actor(cls) -> str:
@@ -98,6 +99,7 @@ class Scheduler(Reconciler):
         self._decide = trio.Event()
         self._timer = trio.Event()
         self._cycles = 0
+        self._started = current_origin().causes
 
     async def reconcile(self, key: Key) -> Result:
         """Nothing is enqueued: decisions are taken by `loops`."""
@@ -167,8 +169,9 @@ class Scheduler(Reconciler):
 
     def _put_in_force(self, decision: Decision) -> None:
         self._cycles += 1
-        causes: tuple[Cause, ...] = decision.causes or (f"start:{self.actor()}",)
-        set_origin(Origin(self.actor(), f"{self.actor()}#{self._cycles}", causes))
+        origin = current_origin()
+        reconcile = f"{origin.actor}#{self._cycles}"
+        set_origin(Origin(origin.actor, reconcile, decision.causes or self._started))
 
     async def watch_time(self) -> None:
         """Wake the core when something falls due, for ever."""
@@ -179,7 +182,7 @@ class Scheduler(Reconciler):
             with trio.move_on_after(max(wait, 0.0)):
                 await self._timer.wait()
                 continue
-            self.core.because(f"timer:{self.actor()}")
+            self.core.because(f"timer:{current_origin().actor}")
             self.core.tick(self.clock.now_ns())
             self._decide.set()
 

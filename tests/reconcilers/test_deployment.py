@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from engine import Deployment, ReplicaSet, condition_of, is_active
+from engine import Deployment, Reconciler, ReplicaSet, condition_of, is_active
 from reconcilers.deployment import DeploymentReconciler
 from reconcilers.deployment_revision import ROLLBACK_TO
 from reconcilers.deployment_rollout import max_replicas, max_unavailable, total
@@ -29,7 +29,9 @@ async def change(world: World, name: str = "web", **spec: object) -> None:
 
 
 def never_beyond_surge(world: World) -> None:
-    """At no revision of the log did the ReplicaSets specify more than the desired replicas and the surge."""
+    """At no revision of the log did the ReplicaSets specify more than the desired replicas and the
+    surge.
+    """
     sets: dict[str, ReplicaSet] = {}
     allowed = 0
     for event in world.store.history():
@@ -83,7 +85,9 @@ def test_a_deployment_becomes_available_and_rests() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_rolling_update_keeps_its_promises(seed: int) -> None:
-    """10.2: never more than 13 specified, never fewer than 8 available; the old ReplicaSet stays, empty."""
+    """10.2: never more than 13 specified, never fewer than 8 available; the old ReplicaSet stays,
+    empty.
+    """
 
     async def test(world: World) -> None:
         await world.client.create(deployment(10))
@@ -108,8 +112,8 @@ def test_a_rolling_update_keeps_its_promises(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_controllers_may_crash_at_any_time(seed: int) -> None:
-    """Both are stopped again and again in the middle of a rollout; it completes, within its bounds, and no pod
-    too many is left.
+    """Both are stopped again and again in the middle of a rollout; it completes, within its bounds,
+    and no pod too many is left.
     """
 
     async def test(world: World) -> None:
@@ -131,6 +135,34 @@ def test_controllers_may_crash_at_any_time(seed: int) -> None:
         assert sum(map(is_active, await world.pods())) == 6
 
     simulate(test, *CONTROLLERS, seed=seed)
+
+
+@pytest.mark.parametrize("reconciler", CONTROLLERS, ids=lambda each: each.name)
+@pytest.mark.parametrize("write", range(1, 29))
+def test_a_cut_after_any_write_is_harmless(reconciler: Reconciler, write: int) -> None:
+    """The controller dies after its n-th write, not knowing that it was done, and starts anew."""
+
+    async def test(world: World) -> None:
+        wire = world.wires[reconciler.name]
+
+        def cut() -> None:
+            world.crash(reconciler.name)
+            world.start(reconciler)
+
+        wire.cut_at, wire.cut = write, cut
+        await world.client.create(deployment(4))
+        await world.complete()
+        await change(world, template=template(2))
+        await world.complete()
+        await trio.sleep(10)
+
+        assert wire.writes > write, "the cut came within the test"
+        never_beyond_surge(world)
+        assert {"web:1": 0, "web:2": 4} == await world.replica_sets()
+        assert 4 == len(await world.pods())
+        assert 2 == world.made("replicasets")
+
+    simulate(test, *CONTROLLERS)
 
 
 def test_rollback_pause_and_scale() -> None:
@@ -183,7 +215,9 @@ def test_scaling_in_the_middle_of_a_rollout_keeps_the_proportions() -> None:
 
 
 def test_a_stuck_rollout_misses_its_deadline() -> None:
-    """600 s after the last progress, to the second that conditions have, and with one event of the log."""
+    """600 s after the last progress, to the second that conditions have, and with one event of the
+    log.
+    """
 
     async def test(world: World) -> None:
         world.holding = True

@@ -408,9 +408,9 @@ def test_a_failed_create_is_written_and_said() -> None:
     actions = after_failed_create(web(), "web-1", "no", 0)
 
     text = 'Failed to create new replica set "web-1": no'
-    assert Say("Warning", "ReplicaSetCreateError", text) == actions[1]
-    assert isinstance(actions[0], UpdateStatus)
-    condition = condition_of(actions[0].deployment.status.conditions, "Progressing")
+    assert Say("Warning", "ReplicaSetCreateError", text) == actions[0]
+    assert isinstance(actions[1], UpdateStatus)
+    condition = condition_of(actions[1].deployment.status.conditions, "Progressing")
     assert condition is not None
     assert ("False", "ReplicaSetCreateError", text) == (
         condition.status,

@@ -144,7 +144,9 @@ def test_percentages_round_away_from_each_other(whole: int, percent: int) -> Non
 
 
 def test_golden_first_steps_of_ten() -> None:
-    """controllers.md 10.2: new 0 -> 3, old 10 -> 8, new 3 -> 5, then nothing until pods are available."""
+    """controllers.md 10.2: new 0 -> 3, old 10 -> 8, new 3 -> 5, then nothing until pods are
+    available.
+    """
     web = deployment()
     old, new = replica_set("old", 10, 10), replica_set("new", 0)
     assert new_size(web, [old, new], 0) == 3
@@ -166,7 +168,9 @@ def steps(web: Deployment, old: list[ReplicaSet], new: ReplicaSet) -> list[tuple
 
 
 def test_unavailable_old_pods_go_first() -> None:
-    """A rollover: the set in the middle never became available and goes before the good one shrinks."""
+    """A rollover: the set in the middle never became available and goes before the good one
+    shrinks.
+    """
     web = deployment()
     good, bad = replica_set("good", 8, 8), replica_set("bad", 5, 0, created=1)
 
@@ -174,7 +178,9 @@ def test_unavailable_old_pods_go_first() -> None:
 
 
 def test_a_stuck_rollout_keeps_the_old_pods() -> None:
-    """A lost old pod is no reason to shrink while the new pods are unavailable (the example of 13 pods)."""
+    """A lost old pod is no reason to shrink while the new pods are unavailable (the example of 13
+    pods).
+    """
     web = deployment()
 
     assert steps(web, [replica_set("old", 8, 7)], replica_set("new", 5, 0)) == []
@@ -191,7 +197,8 @@ def test_pods_about_to_go_do_not_count_as_available() -> None:
 @pytest.mark.parametrize(
     ("replicas", "sets", "expected"),
     [
-        # 10 -> 15 in the middle of a rollout: 19 allowed, shared out by size, the rest to the largest.
+        # 10 -> 15 in the middle of a rollout: 19 allowed, shared out by size, the rest to the
+        # largest.
         (15, [("old", 8, 10, 13), ("new", 5, 10, 13)], [("old", 12), ("new", 7)]),
         # 10 -> 5: 7 allowed (5 + 25% rounded up).
         (5, [("old", 8, 10, 13), ("new", 5, 10, 13)], [("old", 4), ("new", 3)]),
@@ -252,10 +259,11 @@ def test_proportional_scaling_fills_the_room_exactly(
 
 
 class Rolling(RuleBasedStateMachine):
-    """A Deployment, its ReplicaSets and their pods, with every order of syncs, pod starts and pod losses.
+    """A Deployment, its ReplicaSets and their pods, with every order of syncs, pod starts and pod
+    losses.
 
-    A pod is a bool: available or not. A ReplicaSet's status always tells its pods; its pods follow its spec only when
-    it is `realised`.
+    A pod is a bool: available or not. A ReplicaSet's status always tells its pods; its pods follow
+    its spec only when it is `realised`.
     """
 
     @initialize(
@@ -296,11 +304,14 @@ class Rolling(RuleBasedStateMachine):
                 case UpdateStatus(changed):
                     self.web = changed
 
-        # The plan itself never takes the available pods below the bound, nor lower where they are below already.
+        # The plan itself never takes the available pods below the bound, nor lower where they are
+        # below already.
         assert self.lasting() >= min(before, least)
 
     def lasting(self) -> int:
-        """Available pods once every ReplicaSet has followed its spec, unavailable pods being deleted first."""
+        """Available pods once every ReplicaSet has followed its spec, unavailable pods being
+        deleted first.
+        """
         return sum(min(sum(self.pods[name]), size_of(rs)) for name, rs in self.sets.items())
 
     def told(self, name: str) -> None:

@@ -137,7 +137,9 @@ def test_orphans_stay() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_it_may_crash_at_any_time(seed: int) -> None:
-    """Stopped again and again in the middle of a foreground deletion; what was missed is found at the start."""
+    """Stopped again and again in the middle of a foreground deletion; what was missed is found at
+    the start.
+    """
 
     async def test(world: World) -> None:
         draws = world.simulation.draws
@@ -154,6 +156,34 @@ def test_it_may_crash_at_any_time(seed: int) -> None:
         assert await counts(world) == (0, 0, 0)
 
     simulate(test, *CONTROLLERS, seed=seed)
+
+
+@pytest.mark.parametrize("policy", list(Propagation))
+@pytest.mark.parametrize("write", range(1, 6))
+def test_a_cut_after_any_write_is_harmless(policy: Propagation, write: int) -> None:
+    """It dies after its n-th write, not knowing that it was done, and starts anew."""
+
+    async def test(world: World) -> None:
+        wire = world.wires["garbagecollector"]
+
+        def cut() -> None:
+            world.crash("garbagecollector")
+            world.start(GarbageCollector())
+
+        wire.cut_at, wire.cut = write, cut
+        top = await owner(world, "top")
+        middle = await world.client.create(owned_by(top, name="middle"))
+        for number in range(4):
+            await world.client.create(owned_by(middle, name=f"leaf-{number}"))
+        await trio.sleep(1)
+        await world.client.delete(top, propagation=policy)
+        await trio.sleep(30)
+
+        left = [obj.metadata.name for obj in await world.client.list(ConfigMap, "default")]
+        kept = ["leaf-0", "leaf-1", "leaf-2", "leaf-3", "middle"]
+        assert (kept if policy is Propagation.ORPHAN else []) == left
+
+    simulate(test, GarbageCollector())
 
 
 def test_an_owner_deleted_while_nobody_looked() -> None:

@@ -19,7 +19,7 @@ def config_map(
     blocking: bool = True,
     namespace: str = "ns",
 ) -> ConfigMap:
-    """An object whose uid is its name; `leaving` is the finalizer with which it is being deleted."""
+    """An object whose uid is its name; `leaving` is the finalizer with which it is deleted."""
     return ConfigMap(
         metadata=ObjectMeta(
             name=name,

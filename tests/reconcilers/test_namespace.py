@@ -125,7 +125,9 @@ def test_finalizers_hold_it_and_are_told() -> None:
 
 
 def test_what_overstays_its_grace_is_an_error_and_tried_again() -> None:
-    """A pod on a dead node: reported, with tries at most a minute apart, and noticed when it is gone."""
+    """A pod on a dead node: reported, with tries at most a minute apart, and noticed when it is
+    gone.
+    """
 
     async def test(world: World) -> None:
         world.stop_seconds = 400.0

@@ -128,7 +128,9 @@ def test_min_ready_seconds_delay_availability() -> None:
 
 
 def test_refused_creates_back_off_and_are_told() -> None:
-    """10.25: slow start stops at the first failure, the condition is set, and goes when pods can be made."""
+    """10.25: slow start stops at the first failure, the condition is set, and goes when pods can be
+    made.
+    """
 
     async def test(world: World) -> None:
         wire = world.wires["replicaset"]
@@ -165,7 +167,8 @@ def test_no_pod_is_made_twice(seed: int) -> None:
         await settled(world, 20)
         await trio.sleep(10)
 
-        # A create in flight when the controller was stopped is made and not known of until the cache has synced.
+        # A create in flight when the controller was stopped is made and not known of until the
+        # cache has synced.
         assert len(await world.pods()) == 20
         assert world.made("pods") <= 20 + 6
 

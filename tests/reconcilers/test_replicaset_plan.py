@@ -157,7 +157,7 @@ def test_a_new_pod_is_made_from_the_template() -> None:
 
 
 def test_a_replication_controller_is_a_replica_set() -> None:
-    """The selector map becomes a label selector; references still name the ReplicationController."""
+    """The selector map becomes a label selector; references name the ReplicationController."""
     controller = ReplicationController(
         metadata=ObjectMeta(name="old", uid=Uid("r")),
         spec=ReplicationControllerSpec(

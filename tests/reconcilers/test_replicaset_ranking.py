@@ -73,7 +73,9 @@ def test_the_first_criterion_that_differs_decides(first: Pod, second: Pod) -> No
 
 
 def test_crowded_nodes_count_the_pods_of_sibling_replica_sets() -> None:
-    """controllers.md 10.23: rank counts active pods of the whole Deployment, finished ones excluded."""
+    """controllers.md 10.23: rank counts active pods of the whole Deployment, finished ones
+    excluded.
+    """
     mine = [pod("a", node="n1"), pod("b", node="n2")]
     theirs = [pod("other", node="n2"), pod("done", node="n1", phase="Succeeded")]
 

@@ -1,7 +1,9 @@
-"""A cluster of the API server and workload reconcilers, without kubelets: hands start and stop the pods.
+"""A cluster of the API server and workload reconcilers, without kubelets: hands start and stop the
+pods.
 
-The hands bind each new pod to a node, report it ready after a while, and remove it some time after its deletion: what a kubelet does,
-as far as controllers can see it. A test may hold them back. Every write is in the store's history, which tests read afterwards.
+The hands bind each new pod to a node, report it ready after a while, and remove it some time after
+its deletion: what a kubelet does, as far as controllers can see it. A test may hold them back.
+Every write is in the store's history, which tests read afterwards.
 """
 
 from __future__ import annotations
@@ -83,8 +85,9 @@ class BlindStream:
 
 @attrs.define(eq=False)
 class Wire:
-    """The way of one reconciler to the server; `refuse` may turn a request down, `lag` makes its caches stale, and
-    what happens to a plural in `blind` is not seen until its event is set, and then only what is left of it.
+    """The way of one reconciler to the server; `refuse` may turn a request down, `lag` makes its
+    caches stale, and what happens to a plural in `blind` is not seen until its event is set, and
+    then only what is left of it.
     """
 
     endpoint: Endpoint
@@ -92,6 +95,10 @@ class Wire:
     blind: dict[str, trio.Event] = attrs.field(factory=dict)
     refuse: Callable[[Request], ApiError | None] = lambda _request: None
     requests: list[Request] = attrs.field(factory=list)
+    writes: int = 0
+    cut_at: int = 0
+    """After this write, which is done, `cut` is called before the writer learns of it."""
+    cut: Callable[[], None] = lambda: None
 
     async def request(self, request: Request) -> KubeObject | ObjectList | None:
         self.requests.append(request)
@@ -99,7 +106,13 @@ class Wire:
         if error is not None:
             await trio.lowlevel.checkpoint()
             raise error
-        return await self.endpoint.request(request)
+        answer = await self.endpoint.request(request)
+        if request.verb not in {Verb.GET, Verb.LIST}:
+            self.writes += 1
+            if self.writes == self.cut_at:
+                self.cut()
+                await trio.lowlevel.checkpoint()
+        return answer
 
     @asynccontextmanager
     async def watch(self, request: WatchRequest) -> AsyncIterator[WatchStream]:
@@ -238,7 +251,7 @@ class World:
     async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float = 300.0) -> None:
         """Wait, looking every second."""
         with trio.fail_after(seconds):
-            while not await holds():  # noqa: ASYNC110 - in virtual time, looking every second is free
+            while not await holds():  # noqa: ASYNC110 - looking is free in virtual time
                 await trio.sleep(1)
 
     async def complete(self, name: str = "web", seconds: float = 300.0) -> None:

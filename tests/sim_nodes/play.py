@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 import attrs
 
-from engine.objects.base import Time
-from engine.objects.meta import ObjectMeta, Uid
-from engine.objects.pod import Container, ContainerStatus, Pod, PodSpec, PodStatus
-from engine.settings import Settings
-from engine.sim import EPOCH_US, Draws, DurationRange
+from engine import (
+    EPOCH_US,
+    Container,
+    ContainerStatus,
+    Draws,
+    DurationRange,
+    ObjectMeta,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Settings,
+    Time,
+    Uid,
+)
 from sim_nodes.addresses import PodAddresses
 from sim_nodes.host import Host
 from sim_nodes.images import ImageBehaviour, Images

@@ -6,23 +6,26 @@ import attrs
 import pytest
 from play import make_pod, make_runtime
 
-from engine.objects.base import Time
-from engine.objects.core import Node, NodeSpec, Taint
-from engine.objects.meta import LabelSelectorRequirement, ObjectMeta
-from engine.objects.pod import (
+from engine import (
     Affinity,
     Container,
     ContainerPort,
+    Draws,
+    LabelSelectorRequirement,
+    Node,
     NodeAffinity,
     NodeSelector,
     NodeSelectorTerm,
+    NodeSpec,
+    ObjectMeta,
     Pod,
+    Quantity,
     ResourceRequirements,
+    Settings,
+    Taint,
+    Time,
     Toleration,
 )
-from engine.objects.quantity import Quantity
-from engine.settings import Settings
-from engine.sim import Draws
 from sim_nodes.admission import Ledger, admit, pod_requests
 from sim_nodes.node_status import SimulatedNode, StatusReport
 

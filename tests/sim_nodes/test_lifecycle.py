@@ -8,16 +8,16 @@ import attrs
 import pytest
 from play import FIXED, Play, behaviour, condition, make_host, make_pod
 
-from engine.objects.meta import Condition
-from engine.objects.pod import (
+from engine import (
+    NO_TIME,
+    Condition,
     Container,
     PodReadinessGate,
     Probe,
+    Quantity,
     ResourceRequirements,
     TCPSocketAction,
 )
-from engine.objects.quantity import Quantity
-from engine.sim import NO_TIME
 from sim_nodes.lifecycle import PodLife
 from sim_nodes.units import NS
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import attrs
 from play import make_runtime
 
-from engine.objects.base import Time
-from engine.objects.core import Node
-from engine.objects.quantity import Quantity
-from engine.settings import Settings
-from engine.sim import EPOCH_US, Draws
+from engine import EPOCH_US, Draws, Node, Quantity, Settings, Time
 from sim_nodes.node_status import SimulatedNode, StatusReport
 from sim_nodes.units import NS
 

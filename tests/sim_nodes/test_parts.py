@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from play import FIXED, behaviour, make_runtime
 
-from engine.objects.pod import Container
-from engine.sim import Draws, DurationRange
+from engine import Container, Draws, DurationRange
 from sim_nodes.addresses import AddressesUsedUp, PodAddresses, fallback_cidr
 from sim_nodes.backoff import Backoff
 from sim_nodes.hooks import hook_seconds

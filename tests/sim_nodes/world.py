@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import attrs
 import trio
+from play import behaviour
 
 from engine import (
     Client,
@@ -23,7 +24,6 @@ from engine import (
     open_api_server,
 )
 from engine.sim import Clock, Link, Simulation, run
-from play import behaviour
 from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
 from store import EventType, Store, open_store
 
@@ -91,9 +91,7 @@ async def open_world(
             store=store, scheme=scheme, clock=sim.clock, draws=sim.draws, settings=settings
         ) as server,
     ):
-        world = World(
-            sim=sim, store=store, client=Client(endpoint=server, scheme=scheme), nodes=[]
-        )
+        world = World(sim=sim, store=store, client=Client(endpoint=server, scheme=scheme), nodes=[])
         for number in range(count):
             description = SimulatedNode(name=f"n-{number}")
             runtime = make_runtime(description, images, sim.draws)
@@ -107,9 +105,7 @@ async def open_world(
             kubelet = Kubelet(
                 description=description,
                 runtime=runtime,
-                client=Client(
-                    endpoint=LinkedEndpoint(server, link, process), scheme=scheme
-                ),
+                client=Client(endpoint=LinkedEndpoint(server, link, process), scheme=scheme),
                 clock=sim.clock,
                 draws=sim.draws,
                 settings=settings,

@@ -14,6 +14,7 @@ from engine import (
     Client,
     ConfigMap,
     ControllerRuntime,
+    Direction,
     Done,
     Draws,
     Event,
@@ -64,11 +65,11 @@ class World:
 async def open_world(simulation: Simulation) -> AsyncIterator[World]:
     scheme = default_scheme()
     clock = simulation.clock
-    async with open_store(codec=ObjectCodec(scheme), clock=clock.now_ns) as store:
-        async with open_api_server(
-            store=store, scheme=scheme, clock=clock, draws=simulation.draws
-        ) as server:
-            yield World(simulation, server, store, Client(endpoint=server, scheme=scheme))
+    async with (
+        open_store(codec=ObjectCodec(scheme), clock=clock.now_ns) as store,
+        open_api_server(store=store, scheme=scheme, clock=clock, draws=simulation.draws) as server,
+    ):
+        yield World(simulation, server, store, Client(endpoint=server, scheme=scheme))
 
 
 def in_world(test: Callable[[World], Awaitable[None]], seed: int = 0) -> None:
@@ -171,8 +172,6 @@ def test_a_write_whose_answer_is_lost_is_applied_and_times_out() -> None:
     """A cut on the way back: the caller gets Timeout, and the object is there."""
 
     async def main(world: World) -> None:
-        from engine import Direction
-
         process = world.simulation.processes.start("writer", trio.sleep_forever)
         link = Link("writer", draws=world.draws, process=process)
         client = Client(

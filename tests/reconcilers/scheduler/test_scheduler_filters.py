@@ -8,9 +8,11 @@ import pytest
 from engine import (
     Affinity,
     Container,
+    LabelSelector,
     Node,
     NodeSelectorTerm,
     Pod,
+    PodAffinity,
     Quantity,
     ResourceRequirements,
     Settings,
@@ -380,8 +382,6 @@ def test_namespace_selector() -> None:
     affinity = far(HOSTNAME, app="noisy")
     assert affinity.pod_anti_affinity is not None
     (term,) = affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution
-    from engine import LabelSelector, PodAffinity  # noqa: PLC0415
-
     term = attrs.evolve(term, namespace_selector=LabelSelector(match_labels={"team": "x"}))
     pod = make_pod(
         "p",

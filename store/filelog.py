@@ -1,0 +1,328 @@
+"""The journal of a store with a log: appends records to segments, in one of three durabilities.
+
+Theory of operation. A record is written whole before what it says happens. With `buffered` and `fsync` it goes to the operating system
+at once, so that a full disk is met before the commit and not after it; `fsync` syncs when the store settles, once for all
+that was written since. With `none` records gather in memory and are written when they are many.
+
+What fails: a write that finds no space is taken back (the segment is cut to where it was) and reported as NoSpace; the store
+goes on and may be asked again. Any other failure, of a sync above all, leaves unknown what the disk has: the journal has failed for
+good, and only opening the log again tells what is there.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from store.encoding import EVENT_SCHEMA, Digest, encode_event
+from store.errors import (
+    InvalidRequest,
+    LogError,
+    LogExists,
+    NoSpace,
+    StoreError,
+    StoreFailed,
+)
+from store.files import AppendFile, FileLayer
+from store.frames import MAGIC, Torn, frame
+from store.history import Commit
+from store.journal import Entry, JournalStatistics, LeaseEnded, Mark
+from store.limits import Limits
+from store.protocol import Codec
+from store.records import EMPTY_REVISION, Durability
+from store.segments import (
+    Chain,
+    Closed,
+    Head,
+    Located,
+    LogFiles,
+    RawCommit,
+    canonical,
+    closed_payload,
+    commit_payload,
+    decode_commit,
+    head_payload,
+    lock_log,
+    mark_payload,
+    segment_name,
+)
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+@attrs.define(eq=False, repr=False)
+class FileJournal:
+    """A log being written. First `create` or `recover`, at the end `close`."""
+
+    path: Path
+    codec: Codec
+    durability: Durability
+    limits: Limits
+    layer: FileLayer
+    torn: Torn | None = attrs.field(default=None, init=False)
+    """The tail that recovery cut off."""
+    header: Mapping[str, object] = attrs.field(factory=dict, init=False)
+    _lock: AppendFile | None = attrs.field(default=None, init=False)
+    _file: AppendFile | None = attrs.field(default=None, init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _written: int = attrs.field(default=0, init=False)
+    """Bytes of the segment that the operating system has."""
+    _unsynced: bool = attrs.field(default=False, init=False)
+    _buffer: list[bytes] = attrs.field(factory=list, init=False)
+    _buffered: int = attrs.field(default=0, init=False)
+    _revision: int = attrs.field(default=EMPTY_REVISION, init=False)
+    _digest: Digest = attrs.field(factory=Digest, init=False)
+    _syncs: int = attrs.field(default=0, init=False)
+    _failure: StoreError | None = attrs.field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        state = "failed" if self._failure else "open" if self._file else "closed"
+        return f"<FileJournal {self.path} {self.durability.value} {state} segment={self._number}>"
+
+    @property
+    def keeps_history(self) -> bool:
+        """Yes, from the first revision on."""
+        return True
+
+    @property
+    def digest(self) -> str:
+        """The rolling hash over all events appended."""
+        return self._digest.hex
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def create(self, header: Mapping[str, object]) -> None:
+        """Begin a new log. Raises LogExists, LogBusy, LogError, NoSpace."""
+        try:
+            if self.layer.exists(self.path) and self.layer.names(self.path):
+                raise LogExists(f"{self.path}: there is something already; resume it, or remove it")
+            self.layer.make_directory(self.path)
+            self._lock = lock_log(self.layer, self.path)
+        except (NotADirectoryError, FileExistsError) as error:
+            raise LogExists(f"{self.path}: there is a file; a log is a directory") from error
+        except OSError as error:
+            raise LogError(f"{self.path}: {error.strerror}") from error
+        self.header = header
+        try:
+            self._next_segment()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def recover(self, header: Mapping[str, object] | None) -> Iterator[Entry]:
+        """Continue a log: yields all it holds, and is ready to append once it has.
+
+        Raises LogMissing, LogBusy, LogCorrupt, UnsupportedVersion; InvalidRequest when `header` is not the log's.
+        """
+        files = self._files()
+        files.numbers()
+        self._lock = lock_log(self.layer, self.path)
+        self.header = files.header()
+        if header is not None and canonical(header) != canonical(self.header):
+            raise InvalidRequest(f"{self.path}: the log has another header than the one given")
+        chain = Chain()
+        for located in files.records():
+            chain.follow(located)
+            yield from self._entries(located)
+        self._revision, self._digest, self.torn = chain.revision, chain.digest, files.torn
+        self._continue(files.numbers()[-1])
+
+    def _continue(self, number: int) -> None:
+        """Append to the last segment, without its torn tail."""
+        path = self.path / segment_name(number)
+        self._file, self._number = self.layer.append(path), number
+        self._written = len(self.layer.read(path))
+        if self.torn is not None:
+            self._written = self.torn.offset
+            self._file.truncate(self._written)
+            self._unsynced = True
+        if self._written == 0:
+            self._append_to(self._file, self._head_bytes(number))
+        self.settle()
+
+    def _entries(self, located: Located) -> Iterator[Entry]:
+        raw = located.raw
+        if isinstance(raw, RawCommit):
+            yield decode_commit(raw, located, self.codec)
+            if raw.ends_lease:
+                yield LeaseEnded(raw.ends_lease)
+        elif not isinstance(raw, Head | Closed):
+            yield raw
+
+    def _files(self) -> LogFiles:
+        return LogFiles(self.path, self.limits.frame_bytes, self.layer)
+
+    # -- appending -----------------------------------------------------------------------------
+
+    def append(self, commit: Commit, ends_lease: int) -> None:
+        """Write a commit, and with it the end of a lease. Raises NoSpace, StoreFailed, and what the codec raises."""
+        events = tuple([encode_event(event, self.codec) for event in commit])
+        revision = commit[0].revision
+        raw = RawCommit(revision=revision, ends_lease=ends_lease, events=events)
+        self._write(commit_payload(raw))
+        self._revision = revision
+        for event in events:
+            self._digest.add(event)
+
+    def note(self, mark: Mark) -> None:
+        """Write a mark. Raises NoSpace, StoreFailed."""
+        self._write(mark_payload(mark))
+
+    def _write(self, payload: bytes) -> None:
+        self._check_usable()
+        data = frame(payload)
+        size = self._written + self._buffered
+        if size + len(data) > self.limits.segment_bytes and size > len(MAGIC):
+            self._next_segment()
+        if self.durability is not Durability.NONE:
+            self._append_to(self._open_file(), data)
+            return
+        if self._buffered >= self.limits.write_buffer_bytes:
+            self._flush()
+        self._buffer.append(data)
+        self._buffered += len(data)
+
+    def _flush(self) -> None:
+        """Write what has gathered. Raises NoSpace, and then it is still there."""
+        if self._buffer:
+            self._append_to(self._open_file(), b"".join(self._buffer))
+            self._buffer.clear()
+            self._buffered = 0
+
+    def _append_to(self, file: AppendFile, data: bytes) -> None:
+        """Write all of `data`, or nothing. Raises NoSpace, StoreFailed."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                taken = file.write(bytes(rest) if len(rest) < len(data) else data)
+                if taken <= 0:
+                    raise OSError(errno.EIO, "the disk took nothing")
+                rest = rest[taken:]
+        except OSError as error:
+            self._take_back(file, error)
+        self._written += len(data)
+        self._unsynced = True
+
+    def _take_back(self, file: AppendFile, error: OSError) -> None:
+        if error.errno not in _FULL:
+            self._fail(f"a write failed: {error.strerror}", error)
+        try:
+            file.truncate(self._written)
+        except OSError as second:
+            self._fail(f"a write that found no space cannot be undone: {second.strerror}", second)
+        raise NoSpace(f"{self.path}: no space is left; nothing was written") from error
+
+    def _fail(self, what: str, error: OSError) -> None:
+        self._failure = StoreFailed(f"{self.path}: {what}; open the log again to see what it holds")
+        raise self._failure from error
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise StoreFailed(str(self._failure)) from self._failure
+
+    def _open_file(self) -> AppendFile:
+        assert self._file is not None, "the log is not open"
+        return self._file
+
+    def settle(self) -> None:
+        """With `fsync`, wait until the disk has everything. Raises StoreFailed, from then on always."""
+        self._check_usable()
+        if self._unsynced and self.durability is Durability.FSYNC:
+            self._sync(self._open_file())
+
+    def _sync(self, file: AppendFile) -> None:
+        try:
+            file.sync()
+        except OSError as error:
+            self._fail(f"a sync failed: {error.strerror}", error)
+        self._unsynced = False
+        self._syncs += 1
+
+    # -- segments ------------------------------------------------------------------------------
+
+    def _head_bytes(self, number: int) -> bytes:
+        head = Head(
+            number=number,
+            revision=self._revision,
+            digest=self._digest.value,
+            schema=EVENT_SCHEMA,
+            header=self.header if number == 1 else {},
+        )
+        return MAGIC + frame(head_payload(head))
+
+    def _next_segment(self) -> None:
+        """Finish the segment and begin the next. Raises NoSpace, and then goes on with the present one."""
+        present, size = self._file, self._written
+        if present is not None:
+            self._flush()
+            self.settle()
+            size = self._written
+        number = self._number + 1
+        path = self.path / segment_name(number)
+        data = self._head_bytes(number)
+        try:
+            following = self.layer.append(path)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise NoSpace(f"{self.path}: no space is left for a new segment") from error
+            self._fail(f"a new segment cannot be made: {error.strerror}", error)
+        self._written = 0
+        try:
+            self._append_to(following, data)
+        except NoSpace:
+            following.close()
+            self.layer.remove(path)
+            self._written = size
+            raise
+        self._file, self._number = following, number
+        if present is not None:
+            present.close()
+        if self.durability is Durability.FSYNC:
+            self.settle()
+            self._sync_names()
+
+    def _sync_names(self) -> None:
+        try:
+            self.layer.sync_directory(self.path)
+            if self._number == 1:
+                self.layer.sync_directory(self.path.parent)
+        except OSError as error:
+            self._fail(f"a sync failed: {error.strerror}", error)
+
+    # -- reading back, closing -----------------------------------------------------------------
+
+    def commits(self, first: int) -> Iterator[Commit]:
+        """The commits from revision `first` on that have been appended by now. Raises LogCorrupt, NoSpace."""
+        self._flush()
+        for located in self._files().records(first):
+            raw = located.raw
+            if isinstance(raw, RawCommit) and raw.revision >= first:
+                yield decode_commit(raw, located, self.codec)
+
+    def close(self) -> None:
+        """Write what is left, and that the log was closed. Raises NoSpace, StoreFailed; is closed even so."""
+        try:
+            if self._failure is None:
+                closed = Closed(revision=self._revision, digest=self._digest.value)
+                self._write(closed_payload(closed))
+                self._flush()
+                self.settle()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close without writing anything."""
+        for file in (self._file, self._lock):
+            if file is not None:
+                file.close()
+        self._file = self._lock = None
+
+    def statistics(self) -> JournalStatistics:
+        """The condition of the log."""
+        return JournalStatistics(
+            segments=self._number, bytes=self._written + self._buffered, syncs=self._syncs
+        )
