@@ -4,7 +4,7 @@ Knows nothing of Kubernetes: keys are strings, values opaque. `open_store` opens
 `Store` is the protocol that every backend speaks.
 """
 
-from store.embedded import EmbeddedStore, EmbeddedWatch
+from store.embedded import EmbeddedStore
 from store.errors import (
     Compacted,
     DuplicateKey,
@@ -59,6 +59,7 @@ from store.records import (
     WatchBatch,
 )
 from store.segments import remove_log
+from store.watch import EmbeddedWatch
 
 __all__ = [
     "ALL_KEYS",

@@ -44,6 +44,8 @@ from store.watchers import Watcher, WatcherGroup, WatcherState
 TIMER: Final = "store"
 """The actor of what the store does by itself: ending leases."""
 
+NEVER_COMPACTED: Final = Revision(0)
+
 _WINDOW_SLACK: Final = 16
 """Memory may hold this part more than its window (1/16), so that forgetting is done in bulk."""
 
@@ -65,7 +67,7 @@ class Core:
     watchers: WatcherGroup = attrs.field(
         default=attrs.Factory(lambda self: WatcherGroup(self.limits), takes_self=True)
     )
-    compacted: Revision = Revision(0)
+    compacted: Revision = NEVER_COMPACTED
     time_ns: int = 0
     """Time of the last event; the log's time never goes back, even if the clock does (a log opened again)."""
     _progress_ns: int = attrs.field(default=0, init=False)

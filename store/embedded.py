@@ -9,17 +9,16 @@ durability.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 import trio
 
 from store.core import Core
-from store.errors import InvalidRequest, NoSpace, StoreClosed, StoreError, StoreFailed
+from store.errors import NoSpace, StoreClosed, StoreError, StoreFailed
 from store.keys import KeyRange
 from store.leases import SECOND_NS
-from store.protocol import StoreStatistics, WatchStatistics
+from store.protocol import StoreStatistics
 from store.records import (
     Delete,
     DeleteResult,
@@ -35,9 +34,9 @@ from store.records import (
     SortTarget,
     Txn,
     TxnResult,
-    WatchBatch,
 )
-from store.watchers import Watcher, WatcherState
+from store.watch import EmbeddedWatch
+from store.watchers import Watcher
 
 ClockNs: TypeAlias = Callable[[], int]
 """Nanoseconds since the start of the run."""
@@ -78,7 +77,7 @@ class EmbeddedStore:
         """The rolling hash over all events; in a store without a log it is computed when asked for."""
         return self.core.journal.digest
 
-    async def range(
+    async def range(  # noqa: PLR0913 - etcd's options
         self,
         key: str,
         *,
@@ -110,7 +109,7 @@ class EmbeddedStore:
             max_create_revision=max_create_revision,
         )
         await trio.lowlevel.checkpoint()
-        self._check_open()
+        self.check_open()
         result = self.core.range(get)
         self.settle()
         return result
@@ -128,13 +127,13 @@ class EmbeddedStore:
     async def txn(self, txn: Txn, *, origin: Origin) -> TxnResult:
         """Run a transaction. Raises InvalidRequest, LeaseNotFound, NoSpace, and what its reads raise."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_open()
+        self.check_open()
         result, to_wake = self.core.commit(txn, origin, self.clock())
         _wake(to_wake)
         await self._answer()
         return result
 
-    async def put(
+    async def put(  # noqa: PLR0913 - etcd's options
         self,
         key: str,
         value: object = None,
@@ -170,31 +169,31 @@ class EmbeddedStore:
     async def compact(self, revision: int) -> None:
         """Forget what is older than the state at `revision`. Raises Compacted, FutureRevision."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_open()
+        self.check_open()
         self.core.compact(revision)
         await self._answer()
 
     # -- leases --------------------------------------------------------------------------------
 
-    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseStatus:  # noqa: A002
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseStatus:  # noqa: A002 - etcd's name
         """Grant a lease; id 0 has one chosen. Raises LeaseExists, InvalidRequest."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_open()
+        self.check_open()
         status = self.core.grant(ttl_seconds, id, self.clock())
-        self._set_alarm()
+        self.set_alarm()
         await self._answer()
         return status
 
     async def lease_keep_alive(self, lease: int) -> LeaseStatus:
         """Have the lease run its full time again. Raises LeaseNotFound."""
         await trio.lowlevel.checkpoint()
-        self._check_open()
+        self.check_open()
         return self.core.leases.keep_alive(lease, self.clock())
 
     async def lease_revoke(self, lease: int, *, origin: Origin) -> Revision:
         """End the lease and delete its keys, in one transaction. Raises LeaseNotFound."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_open()
+        self.check_open()
         _wake(self.core.revoke(lease, origin, self.clock()))
         revision = self.head
         await self._answer()
@@ -203,19 +202,19 @@ class EmbeddedStore:
     async def lease_time_to_live(self, lease: int) -> LeaseStatus:
         """What is left of the lease, and its keys in order. Raises LeaseNotFound."""
         await trio.lowlevel.checkpoint()
-        self._check_open()
+        self.check_open()
         status = self.core.leases.status(lease, self.clock())
         return attrs.evolve(status, keys=tuple(self.core.leases.keys(lease)))
 
     async def leases(self) -> tuple[int, ...]:
         """The ids of all leases, in order."""
         await trio.lowlevel.checkpoint()
-        self._check_open()
+        self.check_open()
         return self.core.leases.ids()
 
     # -- watching ------------------------------------------------------------------------------
 
-    def watch(
+    def watch(  # noqa: PLR0913 - etcd's options
         self,
         key: str,
         *,
@@ -227,11 +226,7 @@ class EmbeddedStore:
     ) -> EmbeddedWatch:
         """Watch a range from `start_revision` on (0: from now on), leaving out events of the types in `without`."""
         watcher = Watcher(
-            keys=KeyRange.of(key, range_end),
-            next_revision=start_revision,
-            wake=_nobody_waits,
-            without=without,
-            wants_progress=progress_notify,
+            keys=KeyRange.of(key, range_end), without=without, wants_progress=progress_notify
         )
         return EmbeddedWatch(self, watcher, start_revision, prev_kv)
 
@@ -256,14 +251,15 @@ class EmbeddedStore:
                 # Whoever asks next is told, and so is everybody who waits.
                 self._wake_all()
 
-    def _set_alarm(self) -> None:
+    def set_alarm(self) -> None:
         """Have `keep_time` look again, if it sleeps for too long."""
         tick = self.core.next_tick()
         asleep = self._sleeps_until
         if self._sleeper is not None and tick is not None and (asleep is None or tick < asleep):
             self._sleeper.cancel()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises StoreClosed, StoreFailed."""
         if self._closed:
             raise StoreClosed("the store is closed")
         self._check_failed()
@@ -298,104 +294,6 @@ class EmbeddedStore:
         self.core.journal.close()
 
 
-@attrs.define(eq=False, repr=False)
-class EmbeddedWatch:
-    """A watch of an embedded store: open between `async with` and its end. `store.protocol.Watch` says the rest."""
-
-    _store: EmbeddedStore
-    _watcher: Watcher
-    _start_revision: int
-    _prev_kv: bool
-    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _open: bool = attrs.field(default=False, init=False)
-
-    def __repr__(self) -> str:
-        return f"<EmbeddedWatch {self._watcher!r}>"
-
-    async def __aenter__(self) -> Self:
-        await trio.lowlevel.checkpoint()
-        self._store._check_open()
-        self._watcher.wake = self._wake
-        self._store.core.watch(self._watcher, self._start_revision, self._store.clock())
-        self._store._set_alarm()
-        self._open = True
-        return self
-
-    def _wake(self) -> None:
-        self._room.unpark_all()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._open = False
-        self._store.core.unwatch(self._watcher)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> WatchBatch:
-        return await self.receive()
-
-    @property
-    def revision(self) -> Revision:
-        """The bookmark: all up to and with this revision has been received."""
-        return Revision(min(self._store.head, self._watcher.next_revision - 1))
-
-    async def receive(self) -> WatchBatch:
-        """Wait for the next batch. Raises Compacted when what comes next is gone, StoreClosed at the end."""
-        if self._watcher.ready:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._wait()
-        while (batch := self._next()) is None:
-            if self._watcher.state is WatcherState.CATCHING_UP:
-                await trio.lowlevel.checkpoint()
-            else:
-                await self._wait()
-        return batch
-
-    def _next(self) -> WatchBatch | None:
-        if not self._open:
-            raise StoreClosed("the watch is not open; use it inside its `async with`")
-        self._store._check_open()
-        # Settled first: a batch taken could not be put back if the sync failed.
-        self._store.settle()
-        return self._store.core.deliver(self._watcher, prev_kv=self._prev_kv)
-
-    async def _wait(self) -> None:
-        if not self._open:
-            raise StoreClosed("the watch is not open; use it inside its `async with`")
-        self._store._check_open()
-        if self._watcher.waiting:
-            raise InvalidRequest("two tasks receive from one watch; open one for each")
-        self._watcher.waiting = True
-        try:
-            await self._room.park()
-        finally:
-            self._watcher.waiting = False
-
-    def request_progress(self) -> None:
-        """Have `receive` answer with a batch, empty if need be, as soon as all up to the head is delivered."""
-        self._watcher.progress_due = True
-        self._watcher.wake()
-
-    def statistics(self) -> WatchStatistics:
-        """The condition of the watch."""
-        return WatchStatistics(
-            state=self._watcher.state.value,
-            pending=len(self._watcher.pending),
-            revision=self.revision,
-            overflows=self._watcher.overflows,
-        )
-
-
 def _wake(watchers: Iterable[Watcher]) -> None:
     for watcher in watchers:
         watcher.wake()
-
-
-def _nobody_waits() -> None:
-    """The `wake` of a watch that nobody has opened yet."""

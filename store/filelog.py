@@ -199,8 +199,7 @@ class FileJournal:
         try:
             while rest:
                 taken = file.write(bytes(rest) if len(rest) < len(data) else data)
-                if taken <= 0:
-                    raise OSError(errno.EIO, "the disk took nothing")
+                assert taken > 0, "the file layer took nothing, and raised nothing"
                 rest = rest[taken:]
         except OSError as error:
             self._take_back(file, error)

@@ -111,7 +111,7 @@ class Disk:
 
     def names(self, path: Path) -> list[str]:
         """The names in a directory, sorted."""
-        return sorted(os.listdir(path))
+        return sorted(entry.name for entry in path.iterdir())
 
     def read(self, path: Path, most: int = -1) -> bytes:
         """The bytes of a file, from its beginning."""

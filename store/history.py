@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Final, TypeAlias
 
@@ -317,7 +318,7 @@ class History:
             assert (key in self._live) is alive, f"{key!r} misfiled"
             assert (key in self._dead) is not alive, f"{key!r} misfiled"
             assert all(event.key == key for event in versions), f"{key!r} has another's event"
-            for older, newer in zip(versions, versions[1:], strict=False):
+            for older, newer in pairwise(versions):
                 assert older.revision < newer.revision, f"{key!r} out of order"
                 assert newer.previous == (older.revision if older.type is _PUT else 0)
         assert len(self._versions) == len(self._live) + len(self._dead), "a key filed in vain"

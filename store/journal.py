@@ -107,7 +107,7 @@ class MemoryJournal:
         """No: what history forgets is gone."""
         return False
 
-    def append(self, commit: Commit, ends_lease: int) -> None:
+    def append(self, commit: Commit, ends_lease: int) -> None:  # noqa: ARG002 - no log to note it in
         """Remember the commit for the digest."""
         self._pending.append(commit)
 

@@ -1,4 +1,4 @@
-"""Keys, ranges of keys, and a sorted set of keys.
+r"""Keys, ranges of keys, and a sorted set of keys.
 
 A range is named as in etcd by its first key and an end that is not part of it:
 
@@ -6,8 +6,8 @@ A range is named as in etcd by its first key and an end that is not part of it:
     k     None               the key k alone
     k     prefix_end(k)      all keys that begin with k
     k     e                  all keys from k up to, and without, e
-    k     "\\0" (FROM_KEY)    all keys from k on
-    "\\0"  "\\0"               all keys (ALL_KEYS)
+    k     "\0" (FROM_KEY)    all keys from k on
+    "\0"  "\0"               all keys (ALL_KEYS)
 
 Keys are compared by code point, which is also the order of their UTF-8 bytes, and so etcd's.
 """

@@ -21,7 +21,7 @@ from store.records import Durability
 
 
 @asynccontextmanager
-async def open_store(
+async def open_store(  # noqa: PLR0913 - each is a choice of the caller's
     path: Path | str | None = None,
     *,
     codec: Codec,

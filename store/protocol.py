@@ -122,7 +122,7 @@ class Store(Protocol):
         """Run a transaction. Raises InvalidRequest, LeaseNotFound, NoSpace."""
         ...
 
-    async def put(
+    async def put(  # noqa: PLR0913 - etcd's options
         self,
         key: str,
         value: object = None,
@@ -142,7 +142,7 @@ class Store(Protocol):
         """A transaction of one delete."""
         ...
 
-    async def range(
+    async def range(  # noqa: PLR0913 - etcd's options
         self,
         key: str,
         *,
@@ -161,7 +161,7 @@ class Store(Protocol):
         """Read a range at the head or at a past revision. Raises Compacted, FutureRevision."""
         ...
 
-    def watch(
+    def watch(  # noqa: PLR0913 - etcd's options
         self,
         key: str,
         *,
@@ -178,7 +178,7 @@ class Store(Protocol):
         """Forget what is older than the state at `revision`. Raises Compacted when it was done, FutureRevision."""
         ...
 
-    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseStatus:
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseStatus:  # noqa: A002 - etcd's name
         """Grant a lease; id 0 has one chosen. Raises LeaseExists, InvalidRequest."""
         ...
 

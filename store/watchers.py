@@ -41,14 +41,18 @@ class WatcherState(enum.Enum):
 _SYNCED: Final = WatcherState.SYNCED
 
 
+def nobody_waits() -> None:
+    """The `wake` of a watcher that nobody receives from."""
+
+
 @attrs.define(eq=False, repr=False)
 class Watcher:
     """One watch's place in the stream."""
 
     keys: KeyRange
-    next_revision: int
+    next_revision: int = 0
     """The first revision it has not been given; greater than the head when it waits for the future."""
-    wake: Callable[[], None]
+    wake: Callable[[], None] = nobody_waits
     """Wakes whoever waits for this watcher; the one that posts calls it."""
     without: tuple[EventType, ...] = ()
     wants_progress: bool = False

@@ -84,7 +84,8 @@ class Swap:
                     raise
                 state, fresh = await self.storage.read(key), True
                 continue
-            if decision.step is Step.KEEP:
+            unchanged = decision.step is Step.WRITE and decision.object is state.value
+            if unchanged or decision.step is Step.KEEP:
                 if not (fresh or self.feed.current):
                     state, fresh = await self.storage.read(key), True
                     continue

@@ -30,8 +30,10 @@ from functools import cache
 from typing import Final, Protocol, TypeVar
 
 import trio
-from trio._core import MockClock  # noqa: TID251 - public in trio.testing, whose import takes 100 ms
 from trio._core import _run as trio_run  # noqa: TID251 - see the theory of operation
+from trio._core._mock_clock import (
+    MockClock,
+)
 
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws

@@ -20,11 +20,13 @@ import attrs
 import trio
 
 from engine import (
+    AnySource,
     ApiError,
     Change,
     Condition,
     Conflict,
     Key,
+    KubeObject,
     Namespace,
     Node,
     NotFound,
@@ -35,7 +37,6 @@ from engine import (
     ReplicationController,
     Result,
     Service,
-    AnySource,
     Time,
     Timeout,
     Watches,
@@ -150,6 +151,7 @@ class Scheduler(Reconciler):
     async def decide(self) -> None:
         """Take one decision after another, for ever."""
         while True:
+            await self._gate()
             self._decide = trio.Event()
             decision = self.core.next(self.clock.now_ns())
             if decision is None:
@@ -182,6 +184,7 @@ class Scheduler(Reconciler):
             with trio.move_on_after(max(wait, 0.0)):
                 await self._timer.wait()
                 continue
+            await self._gate()
             self.core.because(f"timer:{current_origin().actor}")
             self.core.tick(self.clock.now_ns())
             self._decide.set()

@@ -48,10 +48,10 @@ from engine import (
     WatchRequest,
     WatchStream,
     default_scheme,
+    open_api_server,
     run_simulation,
 )
 from engine import Event as KubeEvent
-from engine.api.server import open_api_server
 from store import Store, open_store
 
 T = TypeVar("T", bound=KubeObject)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import trio
+import trio.testing
 
 from engine.api.request import WatchEvent, WatchStream
 from engine.api.server import ApiServer
@@ -87,9 +88,15 @@ def replica_set(name: str = "web") -> ReplicaSet:
 async def drain(stream: WatchStream) -> list[WatchEvent]:
     """Everything the stream has to deliver by now."""
     events: list[WatchEvent] = []
-    with trio.move_on_after(0.001):
+
+    async def read() -> None:
         while True:
             events.extend(await stream.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     return events
 
 

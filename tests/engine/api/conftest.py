@@ -1,4 +1,4 @@
-"""Fixtures of a running API server in virtual time; makes `api_world` importable (tests are no package)."""
+"""Fixtures of a running API server (a test that waits asks for `autojump_clock`); makes `api_world` importable (tests are no package)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from api_world import WIDGET, World  # noqa: E402 -- found through the line above
+from api_world import WIDGET, World
 
-from engine.api.server import ApiServer  # noqa: E402
-from engine.control.client import Client  # noqa: E402
-from engine.objects.codec import ObjectCodec  # noqa: E402
-from engine.objects.kinds import default_scheme  # noqa: E402
-from engine.settings import Settings  # noqa: E402
-from engine.sim.clock import Clock  # noqa: E402
-from engine.sim.draws import Draws  # noqa: E402
-from store import open_store  # noqa: E402
+from engine.api.server import ApiServer
+from engine.control.client import Client
+from engine.objects.codec import ObjectCodec
+from engine.objects.kinds import default_scheme
+from engine.settings import Settings
+from engine.sim.clock import Clock
+from engine.sim.draws import Draws
+from store import open_store
 
 
 @pytest.fixture
@@ -30,9 +29,7 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-async def world(
-    autojump_clock: MockClock, settings: Settings
-) -> AsyncIterator[World]:
+async def world(settings: Settings) -> AsyncIterator[World]:
     scheme = default_scheme()
     scheme.register(WIDGET)
     clock = Clock.virtual()

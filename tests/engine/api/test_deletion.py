@@ -6,6 +6,7 @@ import attrs
 import pytest
 import trio
 from api_world import World, config_map, deployment, drain, pod, template
+from trio.testing import MockClock
 
 from engine.api.deletion import Options, collector_finalizers, decide
 from engine.api.errors import Conflict, Forbidden, NotFound
@@ -125,7 +126,7 @@ async def test_the_recorded_sequence_of_a_pod(client: Client) -> None:
     ]
 
 
-async def test_deadline_is_now_plus_grace(client: Client) -> None:
+async def test_deadline_is_now_plus_grace(client: Client, autojump_clock: MockClock) -> None:
     made = await client.create(pod())
     await client.bind(made, "n1")
     await trio.sleep(7)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+import trio.testing
 from api_world import World, config_map, drain, pod, told
+from trio.testing import MockClock
 
 from engine.api.errors import BadRequest, Gone, Unavailable
 from engine.api.feed import Limits
@@ -192,7 +194,7 @@ async def test_bad_selectors(client: Client) -> None:
 # -- how watches end -------------------------------------------------------------------------------
 
 
-async def test_a_watch_ends_at_its_time(world: World) -> None:
+async def test_a_watch_ends_at_its_time(world: World, autojump_clock: MockClock) -> None:
     """The server closes it cleanly; the client watches on from the last version it saw."""
     request = WatchRequest(
         resource=world.scheme.resource_of(ConfigMap), resource_version="1", timeout_seconds=30
@@ -237,7 +239,7 @@ async def test_many_events_are_one_batch(client: Client) -> None:
         assert len(await stream.receive()) == 10
 
 
-async def test_a_cancelled_receive_loses_nothing(client: Client) -> None:
+async def test_a_cancelled_receive_loses_nothing(client: Client, autojump_clock: MockClock) -> None:
     async with client.watch(ConfigMap) as stream:
         with trio.move_on_after(1):
             await stream.receive()
@@ -259,10 +261,10 @@ async def test_a_stopped_server_ends_its_watches_and_refuses(world: World) -> No
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         made = await client.create(config_map())
-        async with client.watch(ConfigMap, resource_version="1") as stream:
+        async with client.watch(ConfigMap) as stream:
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
-                await trio.sleep(1)
+                await trio.testing.wait_all_tasks_blocked()
                 assert not server.running
                 assert told(list(await stream.receive())) == [("ADDED", "cm")]
                 with pytest.raises(trio.EndOfChannel):

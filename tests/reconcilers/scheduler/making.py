@@ -91,7 +91,10 @@ def make_pod(
         spec=PodSpec(
             containers=(
                 Container(
-                    name="c", resources=ResourceRequirements(requests=resources), ports=ports
+                    name="c",
+                    image="nginx",
+                    resources=ResourceRequirements(requests=resources),
+                    ports=ports,
                 ),
             ),
             node_name=node,
