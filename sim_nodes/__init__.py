@@ -2,7 +2,7 @@
 
 from sim_nodes.images import DEFAULT_BEHAVIOUR, ImageBehaviour, Images
 from sim_nodes.kubelet import Kubelet, KubeletStatistics
-from sim_nodes.node import NodeHandle, busiest, make_runtime
+from sim_nodes.node import NodeHandle, busiest, make_runtime, start_node
 from sim_nodes.node_status import DEFAULT_CAPACITY, SimulatedNode
 from sim_nodes.runtime import ContainerRecord, Containers, Runtime, RuntimeStatistics
 
@@ -21,4 +21,5 @@ __all__ = [
     "SimulatedNode",
     "busiest",
     "make_runtime",
+    "start_node",
 ]

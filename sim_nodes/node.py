@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 import attrs
 
-from engine import Clock, Draws, Link, Process
+from engine import (
+    PERFECT,
+    Client,
+    Clock,
+    Draws,
+    Endpoint,
+    Link,
+    LinkedEndpoint,
+    LinkQuality,
+    Process,
+    Processes,
+    Scheme,
+    Settings,
+)
 from sim_nodes.addresses import PodAddresses, fallback_cidr
 from sim_nodes.images import Images
 from sim_nodes.kubelet import Kubelet
@@ -66,6 +79,51 @@ class NodeHandle:
             await self.crash()
         self.runtime.power_on(self.clock.now_ns(), containers)
         await self.process.restart()
+
+
+def start_node(  # noqa: PLR0913 - a node's whole surroundings
+    description: SimulatedNode,
+    *,
+    images: Images,
+    endpoint: Endpoint,
+    scheme: Scheme,
+    clock: Clock,
+    draws: Draws,
+    settings: Settings,
+    processes: Processes,
+    quality: LinkQuality = PERFECT,
+) -> NodeHandle:
+    """Make a machine and start its kubelet, as the process `kubelet/<name>`, over a link of that name to `endpoint`.
+
+    Raises:
+        ValueError: there is a process of that name already.
+    """
+    kubelets: list[Kubelet] = []
+
+    async def main() -> None:
+        await kubelets[0].run()
+
+    process = processes.start(f"kubelet/{description.name}", main)
+    link = Link(process.name, draws=draws, process=process, quality=quality)
+    runtime = make_runtime(description, images, draws)
+    kubelet = Kubelet(
+        description=description,
+        runtime=runtime,
+        client=Client(endpoint=LinkedEndpoint(endpoint, link, process), scheme=scheme),
+        clock=clock,
+        draws=draws,
+        settings=settings,
+        gate=process.passed,
+    )
+    kubelets.append(kubelet)
+    return NodeHandle(
+        description=description,
+        runtime=runtime,
+        kubelet=kubelet,
+        process=process,
+        link=link,
+        clock=clock,
+    )
 
 
 def busiest(nodes: Sequence[NodeHandle], now: int) -> NodeHandle:

@@ -1,14 +1,14 @@
 """Wavetank: a Kubernetes cluster in one process, in virtual time, with a log that explains every change.
 
-    import wavetank
+import wavetank
 
-    async def main(cluster: wavetank.Cluster) -> None:
-        await cluster.apply("examples/shop.yaml")
-        await cluster.settled(timeout="5m")
-        await cluster.chaos.crash(cluster.busiest_node())
-        await cluster.until(lambda view: view.deployment("frontend").available, timeout="10m")
+async def main(cluster: wavetank.Cluster) -> None:
+    await cluster.apply("examples/shop.yaml")
+    await cluster.settled(timeout="5m")
+    await cluster.chaos.crash(cluster.busiest_node())
+    await cluster.until(lambda view: view.deployment("frontend").available, timeout="10m")
 
-    result = wavetank.run(main, nodes=10, seed=7, log="run.wtl")
+result = wavetank.run(main, nodes=10, seed=7, log="run.wtl")
 """
 
 from engine import (
@@ -48,7 +48,6 @@ from engine import (
     Requeue,
     RequeueAfter,
     Resource,
-    Result as ReconcileResult,
     Scheme,
     Secret,
     Service,
@@ -59,6 +58,9 @@ from engine import (
     controller_ref,
     default_scheme,
     is_ready,
+)
+from engine import (
+    Result as ReconcileResult,
 )
 from reconcilers import default_reconcilers
 from sim_nodes import ImageBehaviour, SimulatedNode

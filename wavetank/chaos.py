@@ -78,7 +78,8 @@ class Chaos:
     async def partition(self, node: str, seconds: float | None = None) -> Callable[[], None]:
         """Cut the node off from the API server, for `seconds` or until the returned function is called.
 
-        Its containers run on, and it does what it had been told."""
+        Its containers run on, and it does what it had been told.
+        """
         machine = self._node(node)
         origin = await self._begin("partitionNode", node, node, _for(seconds))
         holds = machine.link.partition(reason=ACTOR)

@@ -201,9 +201,7 @@ class Cluster:
                 raise BadInput(f"two nodes are called {node.name}")
             self.machines[node.name] = self._start_node(node, images, processes)
 
-    def _start_node(
-        self, node: SimulatedNode, images: Images, processes: Processes
-    ) -> NodeHandle:
+    def _start_node(self, node: SimulatedNode, images: Images, processes: Processes) -> NodeHandle:
         async def main() -> None:
             await kubelet.run()
 
@@ -245,12 +243,11 @@ class Cluster:
         """The cluster as the log shows it now."""
         return self.observer.view
 
-    async def apply(
-        self, source: Manifests, *, namespace: str = "default"
-    ) -> list[KubeObject]:
+    async def apply(self, source: Manifests, *, namespace: str = "default") -> list[KubeObject]:
         """Create or update objects as `kubectl apply -f` does: a path, a text, data or objects.
 
-        Raises ManifestError for what cannot be read, ApiError for what the API server refuses."""
+        Raises ManifestError for what cannot be read, ApiError for what the API server refuses.
+        """
         applied = []
         for loaded in load_manifests(source, self.scheme):
             obj = loaded.object
@@ -263,12 +260,15 @@ class Cluster:
     async def settled(self, timeout: float | str = "10m") -> None:
         """Wait until there is nothing left to do: all desired states are reached, and all nodes known.
 
-        Raises NotReached, which says what was left."""
+        Raises NotReached, which says what was left.
+        """
         names = list(self.machines)
 
         def settled(view: View) -> bool:
             nodes = view.state.raw("Node")
-            if any(Key("", name) not in nodes for name in names if self.machines[name].process.living):
+            if any(
+                Key("", name) not in nodes for name in names if self.machines[name].process.living
+            ):
                 return False
             return not view.has_unsettled()
 

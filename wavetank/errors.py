@@ -14,7 +14,8 @@ class BadInput(WavetankError):
 class NotReached(WavetankError):
     """A state was waited for and did not come in time.
 
-    `what` was waited for during `timeout` seconds of cluster time; `unsettled` is what was still to be done."""
+    `what` was waited for during `timeout` seconds of cluster time; `unsettled` is what was still to be done.
+    """
 
     def __init__(self, what: str, timeout: float, unsettled: list[str]) -> None:
         shown = "; ".join(unsettled[:5]) or "all desired states are reached"

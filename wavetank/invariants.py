@@ -54,7 +54,9 @@ class BoundOnce:
             return None
         before, after = old.spec.node_name, new.spec.node_name
         if old.metadata.uid == new.metadata.uid and before and after != before:
-            return f"pod {key_of(new)} was bound to {before} and is now bound to {after or 'no node'}"
+            return (
+                f"pod {key_of(new)} was bound to {before} and is now bound to {after or 'no node'}"
+            )
         return None
 
 
@@ -91,7 +93,8 @@ class NoOvercommit:
 class WithinSurge:
     """A Deployment never has more pods than its replicas plus maxSurge; terminating pods do not count.
 
-    After a change that lowers the bound the old one stays in force until the pods have come down to the new one."""
+    After a change that lowers the bound the old one stays in force until the pods have come down to the new one.
+    """
 
     name: ClassVar[str] = "withinSurge"
     _ceilings: dict[str, int] = attrs.field(factory=dict)
@@ -166,7 +169,8 @@ class OneLeader:
 @attrs.define
 class FunctionInvariant:
     """A user's own rule: a function of the view, called at every revision, that returns True or None
-    when all is well, and False or a sentence when it is not."""
+    when all is well, and False or a sentence when it is not.
+    """
 
     name: str
     function: Callable[[View], object]

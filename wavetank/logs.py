@@ -16,8 +16,8 @@ from engine import (
     Resource,
     Scheme,
     UnknownKind,
-    default_scheme,
     decorated,
+    default_scheme,
 )
 from store import Event, LogReader, StoreError, read_log
 from wavetank.errors import BadInput

@@ -84,12 +84,11 @@ class Observer:
         """Wait until the event of `revision` has been shown."""
         await self.until(lambda view: view.revision >= revision, math.inf, "")
 
-    async def until(
-        self, predicate: Callable[[View], object], timeout: float, what: str
-    ) -> None:
+    async def until(self, predicate: Callable[[View], object], timeout: float, what: str) -> None:
         """Wait until `predicate` holds; it is asked after each batch of events.
 
-        Raises NotReached when `timeout` seconds of cluster time have passed, with `what` in its message."""
+        Raises NotReached when `timeout` seconds of cluster time have passed, with `what` in its message.
+        """
         if predicate(self.view):
             await trio.lowlevel.checkpoint()
             return

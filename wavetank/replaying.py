@@ -96,5 +96,7 @@ def _version_changes(header: Mapping[str, Json]) -> tuple[str, ...]:
     if not isinstance(then, dict):
         return ()
     return tuple(
-        f"{name} {then.get(name)} -> {now}" for name, now in versions().items() if then.get(name) != now
+        f"{name} {then.get(name)} -> {now}"
+        for name, now in versions().items()
+        if then.get(name) != now
     )

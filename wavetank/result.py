@@ -17,7 +17,8 @@ R = TypeVar("R", covariant=True)
 class CheckResult:
     """One check of the steady state, or one invariant over the whole run.
 
-    `at` is in seconds from the settled start: 0 before the method, the end of the run after it."""
+    `at` is in seconds from the settled start: 0 before the method, the end of the run after it.
+    """
 
     name: str
     at: float

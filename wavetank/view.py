@@ -21,11 +21,11 @@ from engine import (
     Resource,
     Scheme,
     condition_of,
+    decorated,
     is_ready,
     is_terminal,
     key_of,
     parse_label_selector,
-    decorated,
 )
 from store import Event as LogEvent
 from store import EventType
@@ -169,10 +169,7 @@ class DeploymentView:
         """Rolled out: all replicas are of the newest template and available, and no other is left."""
         status = self.object.status
         return self.observed and (
-            status.updated_replicas
-            == status.replicas
-            == status.available_replicas
-            == self.desired
+            status.updated_replicas == status.replicas == status.available_replicas == self.desired
         )
 
 
@@ -197,7 +194,9 @@ class View:
         """The same as RFC 3339."""
         return self.wall(self.state.time_ns)
 
-    def get(self, kind: type[T] | Resource | str, name: str, namespace: str = "default") -> T | None:
+    def get(
+        self, kind: type[T] | Resource | str, name: str, namespace: str = "default"
+    ) -> T | None:
         """One object, or None. The namespace of a cluster-wide kind is ignored."""
         resource = self.state.scheme.resource_of(kind)
         key = Key(namespace if resource.namespaced else "", name)
@@ -261,7 +260,8 @@ class View:
     def unsettled(self) -> List[str]:
         """What is still to be done, one line each, empty when all desired states are reached.
 
-        Pods that terminate on a node that is not ready are not counted: nothing can be done about them."""
+        Pods that terminate on a node that is not ready are not counted: nothing can be done about them.
+        """
         return List(_unsettled(self))
 
 

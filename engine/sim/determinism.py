@@ -30,10 +30,8 @@ from functools import cache
 from typing import Final, Protocol, TypeVar
 
 import trio
+from trio._core import _mock_clock  # noqa: TID251 - trio.testing, its public home, takes 100 ms to import
 from trio._core import _run as trio_run  # noqa: TID251 - see the theory of operation
-from trio._core._mock_clock import (
-    MockClock,
-)
 
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
@@ -223,7 +221,7 @@ def _deterministic(main: Callable[[], Awaitable[T]], generator: _Generator) -> T
         return await main()
 
     with _switched(generator):
-        return trio.run(undisturbed, clock=MockClock(autojump_threshold=0))
+        return trio.run(undisturbed, clock=_mock_clock.MockClock(autojump_threshold=0))
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Limits:
     """When a simulation counts as stuck."""
 
     rounds_per_instant: int = 500_000
-    """Scheduler rounds at one virtual instant: 3 to 15 s of wall time. A round runs every task that is runnable, so that a large
+    """Scheduler rounds at one virtual instant: 3 to 25 s of wall time. A round runs every task that is runnable, so that a large
     cluster has larger rounds, not more of them; a single loop that does 50,000 API calls on links without delay comes near."""
     ticks: int = 10
     """Ticks of the interval timer that one step of a task may see."""

@@ -1,6 +1,6 @@
 """An operator of your own: a `Website` becomes a Deployment, and says how many of its replicas answer.
 
-    python examples/websites/websites.py
+python examples/websites/websites.py
 """
 
 from typing import ClassVar
@@ -81,7 +81,9 @@ class Websites(Reconciler):
     async def reconcile(self, key: Key):
         site = self.informer(Website).get(key)
         if site is None:
-            return Done()  # its Deployment goes with it: the garbage collector sees the owner reference
+            return (
+                Done()
+            )  # its Deployment goes with it: the garbage collector sees the owner reference
         wanted = deployment_for(site)
         found = self.informer(Deployment).get(key)
         if found is None:

@@ -44,9 +44,11 @@ from engine import (
     set_condition,
     set_origin,
 )
+from reconcilers.scheduler.cache import CacheStatistics
 from reconcilers.scheduler.core import SCHEDULER_NAME, Bind, Decision, Fail, SchedulerCore, Skip
 from reconcilers.scheduler.pod_info import PodInfo
 from reconcilers.scheduler.preemption import Preempted
+from reconcilers.scheduler.queue import QueueStatistics
 from store import Cause, Origin
 
 BINDERS: Final = 16
@@ -58,6 +60,17 @@ RETRY_SECONDS: Final = 1.0
 MAX_TRIES: Final = 3
 """How often a status is written anew when the pod changed under it."""
 _NS: Final = 1_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class SchedulerStatistics:
+    """What waits where, and how many cycles there were since the start."""
+
+    cycles: int
+    unbound: int
+    """Decisions that no binder has taken up yet."""
+    queue: QueueStatistics
+    cache: CacheStatistics
 
 
 class Scheduler(Reconciler):
@@ -108,6 +121,20 @@ class Scheduler(Reconciler):
 
     def loops(self) -> Sequence[Callable[[], Awaitable[None]]]:
         return [self.decide, self.watch_time, *([self.bind] * BINDERS)]
+
+    def statistics(self) -> SchedulerStatistics:
+        return SchedulerStatistics(
+            cycles=self._cycles,
+            unbound=len(self._unbound),
+            queue=self.core.queue.statistics(),
+            cache=self.core.cache.statistics(),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to decide and nothing to bind; pods that wait for time or for an event do not count."""
+        queue = self.core.queue.statistics()
+        return not (queue.active or queue.in_flight or self._unbound)
 
     # -- what it hears -----------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from engine import (
     Client,
     Container,
     Event,
-    LinkedEndpoint,
     ObjectCodec,
     ObjectMeta,
     Pod,
@@ -23,8 +22,8 @@ from engine import (
     default_scheme,
     open_api_server,
 )
-from engine.sim import Clock, Link, Simulation, run
-from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
+from engine.sim import Clock, Simulation, run
+from sim_nodes import ImageBehaviour, Images, NodeHandle, SimulatedNode, start_node
 from store import EventType, Store, open_store
 
 T = TypeVar("T")
@@ -93,33 +92,16 @@ async def open_world(
     ):
         world = World(sim=sim, store=store, client=Client(endpoint=server, scheme=scheme), nodes=[])
         for number in range(count):
-            description = SimulatedNode(name=f"n-{number}")
-            runtime = make_runtime(description, images, sim.draws)
-            handles: list[Kubelet] = []
-
-            async def main(handles: list[Kubelet] = handles) -> None:
-                await handles[0].run()
-
-            process = sim.processes.start(f"kubelet/{description.name}", main)
-            link = Link(process.name, draws=sim.draws, process=process)
-            kubelet = Kubelet(
-                description=description,
-                runtime=runtime,
-                client=Client(endpoint=LinkedEndpoint(server, link, process), scheme=scheme),
-                clock=sim.clock,
-                draws=sim.draws,
-                settings=settings,
-                gate=process.passed,
-            )
-            handles.append(kubelet)
             world.nodes.append(
-                NodeHandle(
-                    description=description,
-                    runtime=runtime,
-                    kubelet=kubelet,
-                    process=process,
-                    link=link,
+                start_node(
+                    SimulatedNode(name=f"n-{number}"),
+                    images=images,
+                    endpoint=server,
+                    scheme=scheme,
                     clock=sim.clock,
+                    draws=sim.draws,
+                    settings=settings,
+                    processes=sim.processes,
                 )
             )
         await trio.sleep(0.5)

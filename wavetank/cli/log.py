@@ -30,7 +30,9 @@ def log() -> None:
 @click.option("--from", "first", type=click.IntRange(min=0), default=1, help="First revision.")
 @click.option("--to", "last", type=click.IntRange(min=0), help="Last revision.")
 @KIND
-@click.option("--name", default="", metavar="NS/NAME", help="Only this object; NAME in any namespace.")
+@click.option(
+    "--name", default="", metavar="NS/NAME", help="Only this object; NAME in any namespace."
+)
 @click.option("--actor", default="", help="Only what this process wrote, e.g. kubelet/node-1.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def show(  # noqa: PLR0913 - one argument per option
@@ -198,5 +200,3 @@ def describe(opened: Log, event: Event | None) -> str:
     shown = opened.event_json(event)
     body: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
     return "\n".join(f"  {line}" for line in body.splitlines())
-
-

@@ -66,7 +66,9 @@ def print_result(console: Console, result: Result[object], log: str) -> None:
     )
     console.print(f"digest  {result.digest}", soft_wrap=True, highlight=False)
     if log:
-        console.print(f"look    wavetank log show {log} --kind Node", soft_wrap=True, highlight=False)
+        console.print(
+            f"look    wavetank log show {log} --kind Node", soft_wrap=True, highlight=False
+        )
         console.print(f"again   wavetank replay {log}", soft_wrap=True, highlight=False)
 
 

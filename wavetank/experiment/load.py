@@ -372,11 +372,17 @@ class _Loader:
             case "crashNode":
                 return CrashNode(node=node)
             case "restartNode":
-                return RestartNode(node=node, containers="kept" if options.get("containers") == "kept" else "lost")
+                return RestartNode(
+                    node=node, containers="kept" if options.get("containers") == "kept" else "lost"
+                )
             case "partitionNode":
-                return PartitionNode(node=node, seconds=self._seconds((*path, "for"), options, "for", 0))
+                return PartitionNode(
+                    node=node, seconds=self._seconds((*path, "for"), options, "for", 0)
+                )
             case "pauseKubelet":
-                return PauseKubelet(node=node, seconds=self._seconds((*path, "for"), options, "for", 0))
+                return PauseKubelet(
+                    node=node, seconds=self._seconds((*path, "for"), options, "for", 0)
+                )
             case "scale":
                 return ScaleDeployment(
                     name=str(options["deployment"]),

@@ -8,7 +8,17 @@ from pathlib import Path
 import attrs
 import trio
 
-from engine import ApiError, Deployment, Json, KubeObject, Node, NotFound, Scheme, Simulation, load_manifests_text
+from engine import (
+    ApiError,
+    Deployment,
+    Json,
+    KubeObject,
+    Node,
+    NotFound,
+    Scheme,
+    Simulation,
+    load_manifests_text,
+)
 from store import Durability
 from wavetank.cluster import Cluster, in_namespace
 from wavetank.errors import BadInput, NotReached, UnknownTarget
@@ -94,7 +104,9 @@ class _Conductor:
             await cluster.settled(experiment.settle_timeout)
         except NotReached as error:
             self._began()
-            self.results.append(CheckResult(name="settled", at=0.0, passed=False, message=str(error)))
+            self.results.append(
+                CheckResult(name="settled", at=0.0, passed=False, message=str(error))
+            )
             return
         self._began()
         if not self._check(0.0):

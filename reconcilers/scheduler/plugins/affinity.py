@@ -13,7 +13,7 @@ import attrs
 
 from reconcilers.scheduler.cache import Cache
 from reconcilers.scheduler.columns import keep_at, keep_off, look_up, plus, take
-from reconcilers.scheduler.index import DomainCounts, EligibilityKey, Kind, SelectionKey
+from reconcilers.scheduler.counts import DomainCounts, EligibilityKey, Kind, SelectionKey
 from reconcilers.scheduler.node_info import NodeInfo
 from reconcilers.scheduler.plugins.resources import MAX_SCORE
 from reconcilers.scheduler.pod_info import PodInfo

@@ -17,7 +17,7 @@ import attrs
 from engine import NOTHING, Selector, TopologySpreadConstraint
 from reconcilers.scheduler.cache import Cache
 from reconcilers.scheduler.columns import keep_up_to, look_up, take
-from reconcilers.scheduler.index import DomainCounts, EligibilityKey, Selection, SelectionKey
+from reconcilers.scheduler.counts import DomainCounts, EligibilityKey, Selection, SelectionKey
 from reconcilers.scheduler.node_info import HOSTNAME_LABEL, ZONE_LABEL, NodeInfo
 from reconcilers.scheduler.plugins.resources import MAX_SCORE
 from reconcilers.scheduler.pod_info import PodInfo, Request, Shape

@@ -50,19 +50,29 @@ def _terminating(grace: int, elapsed: int = 0) -> Pod:
         pytest.param(_bound(), 0, Step.WRITE_THEN_REMOVE, 0, 0, id="none at all removes it"),
         pytest.param(pod(), 30, Step.WRITE_THEN_REMOVE, 0, 0, id="an unbound pod has no grace"),
         pytest.param(_bound("Failed"), 30, Step.WRITE_THEN_REMOVE, 0, 0, id="nor has a failed one"),
-        pytest.param(_bound("Succeeded"), None, Step.WRITE_THEN_REMOVE, 0, 0, id="or a succeeded one"),
-        pytest.param(_terminating(30), None, Step.KEEP, 30, 30, id="again without a grace: nothing"),
+        pytest.param(
+            _bound("Succeeded"), None, Step.WRITE_THEN_REMOVE, 0, 0, id="or a succeeded one"
+        ),
+        pytest.param(
+            _terminating(30), None, Step.KEEP, 30, 30, id="again without a grace: nothing"
+        ),
         pytest.param(_terminating(30), 30, Step.KEEP, 30, 30, id="again with the same: nothing"),
-        pytest.param(_terminating(30), 60, Step.KEEP, 30, 30, id="again with a longer one: nothing"),
-        pytest.param(_terminating(30, 2), 10, Step.WRITE, 8, 10, id="a shorter one moves the deadline"),
+        pytest.param(
+            _terminating(30), 60, Step.KEEP, 30, 30, id="again with a longer one: nothing"
+        ),
+        pytest.param(
+            _terminating(30, 2), 10, Step.WRITE, 8, 10, id="a shorter one moves the deadline"
+        ),
         pytest.param(_terminating(30, 20), 10, Step.WRITE, 0, 1, id="but not into the past"),
-        pytest.param(_terminating(30, 2), 0, Step.WRITE_THEN_REMOVE, 0, 0, id="the kubelet's final delete"),
-        pytest.param(_terminating(0), None, Step.REMOVE, 0, 0, id="grace 0 and still there: removed"),
+        pytest.param(
+            _terminating(30, 2), 0, Step.WRITE_THEN_REMOVE, 0, 0, id="the kubelet's final delete"
+        ),
+        pytest.param(
+            _terminating(0), None, Step.REMOVE, 0, 0, id="grace 0 and still there: removed"
+        ),
     ],
 )
-def test_grace_of_a_pod(
-    obj: Pod, grace: int | None, step: Step, seconds: int, period: int
-) -> None:
+def test_grace_of_a_pod(obj: Pod, grace: int | None, step: Step, seconds: int, period: int) -> None:
     """The deadline is `seconds` from now, the grace `period`."""
     decision = decide(obj, POD, Options(grace_period_seconds=grace), NOW)
     metadata = decision.object.metadata
@@ -153,7 +163,10 @@ async def test_finalizers_hold_an_object(world: World) -> None:
     )
     made = await client.create(held)
     marked = await client.delete(made)
-    assert (marked.metadata.deletion_grace_period_seconds, marked.metadata.finalizers) == (0, ("a/b",))
+    assert (marked.metadata.deletion_grace_period_seconds, marked.metadata.finalizers) == (
+        0,
+        ("a/b",),
+    )
     head = world.store.head
     again = await client.delete(made)
     assert (again, world.store.head) == (marked, head)
@@ -202,13 +215,15 @@ async def test_a_replication_controller_orphans_by_default(client: Client) -> No
 
 async def test_preconditions(client: Client) -> None:
     made = await client.create(config_map())
-    with pytest.raises(Conflict, match=r"the UID in the precondition \(x\) does not match the UID in record"):
+    with pytest.raises(
+        Conflict, match=r"the UID in the precondition \(x\) does not match the UID in record"
+    ):
         await client.delete(ConfigMap, "cm", "default", uid=Uid("x"))
-    with pytest.raises(Conflict, match=r"the ResourceVersion in the precondition \(1\) does not match"):
+    with pytest.raises(
+        Conflict, match=r"the ResourceVersion in the precondition \(1\) does not match"
+    ):
         await client.delete(ConfigMap, "cm", "default", resource_version="1")
-    await client.delete(
-        ConfigMap, "cm", "default", resource_version=made.metadata.resource_version
-    )
+    await client.delete(ConfigMap, "cm", "default", resource_version=made.metadata.resource_version)
 
 
 async def test_namespace_life(world: World) -> None:
@@ -236,7 +251,9 @@ async def test_namespace_life(world: World) -> None:
     await client.update(attrs.evolve(kept, data={"still": "writable"}))
     await client.delete(kept)
 
-    ignored = await client.update(attrs.evolve(marked, spec=attrs.evolve(marked.spec, finalizers=())))
+    ignored = await client.update(
+        attrs.evolve(marked, spec=attrs.evolve(marked.spec, finalizers=()))
+    )
     assert ignored.spec.finalizers == ("kubernetes",)
     await _finalize(world, attrs.evolve(marked, spec=attrs.evolve(marked.spec, finalizers=())))
     with pytest.raises(NotFound):

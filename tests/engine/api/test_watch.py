@@ -252,9 +252,7 @@ async def test_a_cancelled_receive_loses_nothing(client: Client, autojump_clock:
 
 async def test_a_stopped_server_ends_its_watches_and_refuses(world: World) -> None:
     """A crash of the server ends streams and requests; started again, it serves the same cluster with an empty window."""
-    server = ApiServer(
-        store=world.store, scheme=world.scheme, clock=world.clock, draws=Draws(3)
-    )
+    server = ApiServer(store=world.store, scheme=world.scheme, clock=world.clock, draws=Draws(3))
     client = attrs.evolve(world.client, endpoint=server)
     with pytest.raises(Unavailable, match="the server is currently unable to handle the request"):
         await client.list(ConfigMap)

@@ -53,15 +53,21 @@ async def test_create_with_a_taken_name(client: Client) -> None:
 
 
 async def test_create_while_the_holder_is_being_deleted_says_so(client: Client) -> None:
-    held = attrs.evolve(config_map(), metadata=attrs.evolve(config_map().metadata, finalizers=("a/b",)))
+    held = attrs.evolve(
+        config_map(), metadata=attrs.evolve(config_map().metadata, finalizers=("a/b",))
+    )
     await client.delete(await client.create(held))
-    with pytest.raises(AlreadyExists, match=r'^object is being deleted: configmaps "cm" already exists$'):
+    with pytest.raises(
+        AlreadyExists, match=r'^object is being deleted: configmaps "cm" already exists$'
+    ):
         await client.create(config_map())
 
 
 async def test_create_with_a_resource_version_is_refused(client: Client) -> None:
     made = await client.create(config_map())
-    with pytest.raises(ApiError, match="resourceVersion should not be set on objects to be created"):
+    with pytest.raises(
+        ApiError, match="resourceVersion should not be set on objects to be created"
+    ):
         await client.create(made)
 
 
@@ -89,7 +95,9 @@ async def test_body_must_be_of_the_kind_and_namespace_of_the_request(world: Worl
     wrong_kind = Request(verb=Verb.CREATE, resource=pods, namespace="default", object=config_map())
     with pytest.raises(BadRequest, match="ConfigMap"):
         await world.server.request(wrong_kind)
-    wrong_namespace = Request(verb=Verb.CREATE, resource=pods, namespace="kube-system", object=pod())
+    wrong_namespace = Request(
+        verb=Verb.CREATE, resource=pods, namespace="kube-system", object=pod()
+    )
     with pytest.raises(BadRequest, match="does not match the namespace sent on the request"):
         await world.server.request(wrong_namespace)
     with pytest.raises(BadRequest):
@@ -168,7 +176,10 @@ async def test_update_without_a_version_overwrites(client: Client) -> None:
 async def test_update_without_a_version_is_invalid_for_some_kinds(client: Client) -> None:
     lease = Lease(metadata=ObjectMeta(name="l", namespace="default"))
     await client.create(lease)
-    with pytest.raises(Invalid, match="metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"):
+    with pytest.raises(
+        Invalid,
+        match=r"metadata\.resourceVersion: Invalid value: 0x0: must be specified for an update",
+    ):
         await client.update(lease)
 
 
@@ -187,7 +198,9 @@ async def test_update_of_another_life_is_a_conflict(client: Client) -> None:
     other = attrs.evolve(
         made, metadata=attrs.evolve(made.metadata, uid=Uid("x"), resource_version="")
     )
-    with pytest.raises(Conflict, match="Precondition failed: UID in precondition: x, UID in object meta: "):
+    with pytest.raises(
+        Conflict, match="Precondition failed: UID in precondition: x, UID in object meta: "
+    ):
         await client.update(other)
 
 
@@ -198,7 +211,9 @@ async def test_update_that_changes_nothing_is_not_committed(world: World) -> Non
     head = world.store.head
     async with client.watch(Deployment, resource_version=str(head)) as stream:
         same = await client.update(made)
-        await client.update(attrs.evolve(made, metadata=attrs.evolve(made.metadata, resource_version="")))
+        await client.update(
+            attrs.evolve(made, metadata=attrs.evolve(made.metadata, resource_version=""))
+        )
         await client.update_status(made)
         await client.update(deployment())
         events = await drain(stream)
@@ -292,7 +307,9 @@ async def test_custom_kinds_follow_the_same_rules(world: World) -> None:
     assert seen.metadata.generation == 2
     with pytest.raises(Invalid):
         await client.update(widget)
-    scaled = await client.patch(WIDGET, "w", "default", {"spec": {"replicas": 4}}, subresource="scale")
+    scaled = await client.patch(
+        WIDGET, "w", "default", {"spec": {"replicas": 4}}, subresource="scale"
+    )
     assert scaled.kind == "Scale"
     assert (await client.get(WIDGET, "w", "default")).body["spec"] == {"size": 2, "replicas": 4}  # type: ignore[attr-defined]
 
@@ -304,7 +321,9 @@ async def test_writes_carry_the_origin_in_force(world: World) -> None:
         await world.client.create(config_map(name="made"))
 
     origins = {event.key: event.origin for event in world.store.history()}
-    assert origins["/registry/configmaps/default/made"] == Origin("controller/x", "default/cm", (3,))
+    assert origins["/registry/configmaps/default/made"] == Origin(
+        "controller/x", "default/cm", (3,)
+    )
     assert origins["/registry/configmaps/default/plain"] == Origin("user", causes=("user",))
     assert origins["/registry/namespaces/default"] == Origin("apiserver", causes=("bootstrap",))
 

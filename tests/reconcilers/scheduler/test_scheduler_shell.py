@@ -183,6 +183,8 @@ def test_binds_and_tells() -> None:
         await trio.sleep(1)
 
         nodes = [await cluster.node_of(f"p{i}") for i in range(4)]
+        assert cluster.scheduler.idle
+        assert cluster.scheduler.statistics().cycles == 4
         assert ["a", "a", "b", "b"] == sorted(nodes)
         condition = condition_of((await cluster.pod("p0")).status.conditions, "PodScheduled")
         assert condition is not None
