@@ -38,7 +38,6 @@ from engine.api.request import (
 from engine.api.server import ApiServer, open_api_server
 from engine.api.shape import decorated
 from engine.control import (
-    AnySource,
     Cache,
     Change,
     ChangeType,
@@ -62,6 +61,7 @@ from engine.control import (
     RequeueAfter,
     Result,
     RuntimeStatistics,
+    Source,
     Watches,
     WorkQueue,
     claim,
@@ -269,7 +269,6 @@ __all__ = [
     "ZERO",
     "Affinity",
     "AlreadyExists",
-    "AnySource",
     "ApiError",
     "ApiServer",
     "ApiType",
@@ -428,6 +427,7 @@ __all__ = [
     "Settings",
     "Simulation",
     "SimulationError",
+    "Source",
     "Sourced",
     "State",
     "StructureError",

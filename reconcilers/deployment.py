@@ -14,7 +14,6 @@ import attrs
 
 from engine import (
     AlreadyExists,
-    AnySource,
     ApiError,
     Change,
     Deployment,
@@ -30,6 +29,7 @@ from engine import (
     Requeue,
     RequeueAfter,
     Result,
+    Source,
     Watches,
     index_by_namespace,
     key_of,
@@ -67,7 +67,7 @@ class DeploymentReconciler(Reconciler):
     workers: ClassVar[int] = 5
     """--concurrent-deployment-syncs."""
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """Deployments, their ReplicaSets, and pods, of which only the last one's end matters
         (Recreate).
         """
@@ -76,7 +76,7 @@ class DeploymentReconciler(Reconciler):
             Watches(ReplicaSet, on_change=self._replica_set_changed),
             Watches(Pod, on_change=self._pod_changed),
         )
-        return cast("Sequence[AnySource[KubeObject]]", sources)
+        return cast("Sequence[Source]", sources)
 
     async def setup(self) -> None:
         """The indexes that keep a sync independent of the size of the cluster."""

@@ -17,7 +17,6 @@ from typing import ClassVar, cast
 import attrs
 
 from engine import (
-    AnySource,
     Change,
     Done,
     Key,
@@ -28,6 +27,7 @@ from engine import (
     Requeue,
     Resource,
     Result,
+    Source,
     Uid,
     UnknownKind,
     Watches,
@@ -58,14 +58,14 @@ class GarbageCollector(Reconciler):
 
     graph: OwnerGraph
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """Every kind that takes part in garbage collection."""
         sources = [
             Watches(resource, on_change=self._changed)
             for resource in self.client.scheme.resources
             if resource.garbage_collected
         ]
-        return cast("Sequence[AnySource[KubeObject]]", sources)
+        return cast("Sequence[Source]", sources)
 
     async def setup(self) -> None:
         """An empty graph, which the informers fill before the first object is examined."""

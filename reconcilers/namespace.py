@@ -14,7 +14,6 @@ from typing import ClassVar, Final, cast
 import attrs
 
 from engine import (
-    AnySource,
     ApiError,
     Change,
     Conflict,
@@ -26,11 +25,10 @@ from engine import (
     NotFound,
     Propagation,
     Reconciler,
-    Request,
     RequeueAfter,
     Resource,
     Result,
-    Verb,
+    Source,
     Watches,
     key_of,
 )
@@ -64,10 +62,10 @@ class NamespaceReconciler(Reconciler):
 
     _failures: dict[Key, int]
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """Namespaces."""
         return cast(
-            "Sequence[AnySource[KubeObject]]", (Watches(Namespace, on_change=self._changed),)
+            "Sequence[Source]", (Watches(Namespace, on_change=self._changed),)
         )
 
     async def setup(self) -> None:
@@ -109,7 +107,8 @@ class NamespaceReconciler(Reconciler):
                     written = await self.client.update_status(namespace)
                     version = written.metadata.resource_version
                 case Finalize(namespace):
-                    await self._finalize(namespace, version)
+                    metadata = attrs.evolve(namespace.metadata, resource_version=version)
+                    await self.client.finalize(attrs.evolve(namespace, metadata=metadata))
                 case Wait(seconds):
                     result = RequeueAfter(seconds)
                 case Retry():
@@ -118,20 +117,6 @@ class NamespaceReconciler(Reconciler):
                     return RequeueAfter(min(RETRY_BASE * float(2 ** min(tries, 20)), RETRY_MAX))
         self._failures.pop(key, None)
         return result
-
-    async def _finalize(self, namespace: Namespace, version: str) -> None:
-        """Write spec.finalizers, which only this subresource may."""
-        client = self.client
-        metadata = attrs.evolve(namespace.metadata, resource_version=version)
-        request = Request(
-            verb=Verb.UPDATE,
-            resource=client.scheme.resource_of(Namespace),
-            name=metadata.name,
-            subresource="finalize",
-            object=attrs.evolve(namespace, metadata=metadata),
-            timeout_seconds=client.timeout_seconds,
-        )
-        await client.endpoint.request(request)
 
     async def _delete_content(self, name: str) -> tuple[list[Remaining], list[str]]:
         """Delete everything in the namespace; returns what remains, by kind, and the errors met."""

@@ -17,17 +17,16 @@ from typing import ClassVar, Final
 import attrs
 
 from engine import (
-    AnySource,
     Done,
     For,
     Key,
-    KubeObject,
     Node,
     NotFound,
     ObjectReference,
     Reconciler,
     RequeueAfter,
     Result,
+    Source,
 )
 
 RETRY: Final = 30.0
@@ -128,7 +127,7 @@ class NodeIpam(Reconciler):
     component: ClassVar[str] = "cidrAllocator"
     workers: ClassVar[int] = 8
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         return (For(Node),)
 
     async def setup(self) -> None:

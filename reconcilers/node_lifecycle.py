@@ -23,7 +23,6 @@ from typing import ClassVar, Final
 import trio
 
 from engine import (
-    AnySource,
     ApiError,
     Change,
     Conflict,
@@ -39,6 +38,7 @@ from engine import (
     Reconciler,
     Requeue,
     Result,
+    Source,
     Watches,
     key_of,
     nodes,
@@ -90,7 +90,7 @@ class NodeLifecycle(Reconciler):
     component: ClassVar[str] = "node-controller"
     workers: ClassVar[int] = 8
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         return (For(Node), Watches(Lease), Watches(Pod))
 
     async def setup(self) -> None:

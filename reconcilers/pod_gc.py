@@ -20,18 +20,17 @@ from typing import ClassVar, Final
 import attrs
 
 from engine import (
-    AnySource,
     ApiError,
     Change,
     Condition,
     Conflict,
     Key,
-    KubeObject,
     Node,
     NotFound,
     Pod,
     Reconciler,
     Settings,
+    Source,
     Watches,
     nodes,
     set_causes,
@@ -149,7 +148,7 @@ class PodGC(Reconciler):
 
     name: ClassVar[str] = "pod-gc"
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         return (Watches(Pod), Watches(Node))
 
     async def setup(self) -> None:

@@ -15,14 +15,12 @@ import attrs
 import trio
 
 from engine import (
-    AnySource,
     ApiError,
     Change,
     Done,
     For,
     Informer,
     Key,
-    KubeObject,
     NotFound,
     OwnerReference,
     Pod,
@@ -32,6 +30,7 @@ from engine import (
     ReplicationController,
     RequeueAfter,
     Result,
+    Source,
     Watches,
     index_by_namespace,
     is_active,
@@ -81,13 +80,13 @@ class ReplicaSetReconciler(Reconciler):
         assert isinstance(owner, ReplicaSet)
         return owner
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """Its own kind, and pods, whose changes `_pod_changed` routes."""
         sources = (
             For(cast("type[ReplicaSet]", self.kind), on_change=self._owner_changed),
             Watches(Pod, on_change=self._pod_changed),
         )
-        return cast("Sequence[AnySource[KubeObject]]", sources)
+        return cast("Sequence[Source]", sources)
 
     async def setup(self) -> None:
         """Empty expectations, and the indexes that keep a sync independent of the size of the

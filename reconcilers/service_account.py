@@ -12,17 +12,16 @@ import attrs
 
 from engine import (
     AlreadyExists,
-    AnySource,
     ApiError,
     Done,
     For,
     Key,
-    KubeObject,
     Namespace,
     ObjectMeta,
     Reconciler,
     Result,
     ServiceAccount,
+    Source,
     Watches,
 )
 from reconcilers.ownership import namespace_is_terminating
@@ -72,10 +71,10 @@ class ServiceAccountReconciler(Reconciler):
     name: ClassVar[str] = "serviceaccount"
     component: ClassVar[str] = "service-account-controller"
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """Namespaces, and the accounts called `default`."""
         sources = (For(Namespace), Watches(ServiceAccount, keys=_namespace_key))
-        return cast("Sequence[AnySource[KubeObject]]", sources)
+        return cast("Sequence[Source]", sources)
 
     async def reconcile(self, key: Key) -> Result:
         """Create the account if it is missing."""

@@ -18,14 +18,12 @@ from typing import ClassVar, Final
 import trio
 
 from engine import (
-    AnySource,
     ApiError,
     Change,
     Condition,
     Done,
     For,
     Key,
-    KubeObject,
     Node,
     NotFound,
     ObjectReference,
@@ -33,6 +31,7 @@ from engine import (
     Reconciler,
     Result,
     Settings,
+    Source,
     Taint,
     Uid,
     Watches,
@@ -66,7 +65,7 @@ class TaintEviction(Reconciler):
     def event_component(cls, settings: Settings) -> str:
         return "taint-eviction-controller" if settings.at_least("1.29") else "taint-controller"
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         return (For(Node), Watches(Pod))
 
     async def setup(self) -> None:

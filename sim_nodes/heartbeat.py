@@ -155,16 +155,17 @@ class Heartbeat:
             except NotFound:
                 return await self._ensure_lease()
             except Conflict:
-                lease = await self._read(lease)
+                try:
+                    lease = await self.client.get(Lease, self.node_name, LEASE_NAMESPACE)
+                except (
+                    NotFound
+                ):  # a lease of another uid, or none at all, is a conflict to some servers
+                    return await self._ensure_lease()
+                except ApiError:
+                    continue
             except ApiError:
                 continue
         return lease
-
-    async def _read(self, lease: Lease) -> Lease:
-        try:
-            return await self.client.get(Lease, self.node_name, LEASE_NAMESPACE)
-        except ApiError:
-            return lease
 
     async def _update(self, lease: Lease) -> Lease:
         stored = await self.client.update(self._lease(lease.metadata))

@@ -46,6 +46,7 @@ from store import Durability, Origin, Store, open_store
 from wavetank.chaos import Chaos, FaultListener
 from wavetank.control_plane import ControlPlane
 from wavetank.errors import BadInput, UnknownTarget
+from wavetank.logs import kinds_header
 from wavetank.observer import Observer
 from wavetank.view import ClusterState, View
 
@@ -155,7 +156,11 @@ class Cluster:
                 codec=ObjectCodec(self.scheme),
                 clock=self.clock.now_ns,
                 durability=self.durability if self.log_path is not None else Durability.NONE,
-                header={**self.header, "epochUs": self.clock.epoch_us},
+                header={
+                    **self.header,
+                    **kinds_header(self.scheme),
+                    "epochUs": self.clock.epoch_us,
+                },
             )
         )
         self.log = LogHandle(store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import attrs
 
@@ -19,7 +19,7 @@ from engine import (
     decorated,
     default_scheme,
 )
-from store import Event, LogReader, StoreError, read_log
+from store import EMPTY_REVISION, Event, LogReader, StoreError, read_log
 from wavetank.errors import BadInput
 from wavetank.view import ClusterState
 
@@ -46,13 +46,13 @@ class Log:
 
     def state(self, revision: int | None = None) -> ClusterState:
         """The cluster as it was at `revision`, or at the head. Raises BadInput for a revision past the head."""
-        if revision is not None and revision > self.reader.head:
-            raise BadInput(
-                f"{self.path}: there is no revision {revision}; the log ends at {self.reader.head}"
-            )
-        state = ClusterState(self.scheme)
+        state = ClusterState(self.scheme, EMPTY_REVISION)
         for event in self.events(1, revision):
             state.apply(event)
+        if revision is not None and revision > state.revision:
+            raise BadInput(
+                f"{self.path}: there is no revision {revision}; the log ends at {state.revision}"
+            )
         return state
 
     def resource(self, kind: str) -> Resource:
@@ -82,13 +82,57 @@ class Log:
         }
 
 
+_KINDS: Final = "kinds"
+"""Where a log's header lists the kinds that users have registered."""
+
+
+def kinds_header(scheme: Scheme) -> dict[str, Json]:
+    """What a log's header says of the kinds that are not Kubernetes' own: without it the log could not be read elsewhere."""
+    own = default_scheme()
+    listed: list[Json] = [
+        {
+            "group": resource.group,
+            "version": resource.version,
+            "kind": resource.kind,
+            "plural": resource.plural,
+            "singular": resource.singular,
+            "shortNames": list(resource.short_names),
+            "namespaced": resource.namespaced,
+            "custom": resource.custom,
+        }
+        for resource in scheme.resources
+        if resource not in own.resources
+    ]
+    return {_KINDS: listed} if listed else {}
+
+
+def _scheme_of(header: Mapping[str, object]) -> Scheme:
+    """Kubernetes' kinds and those that the header lists, which are read without their classes."""
+    scheme = default_scheme()
+    for each in cast("list[dict[str, Json]]", header.get(_KINDS, [])):
+        scheme.register(
+            Resource(
+                group=str(each["group"]),
+                version=str(each["version"]),
+                kind=str(each["kind"]),
+                plural=str(each["plural"]),
+                singular=str(each["singular"]),
+                short_names=tuple(cast("list[str]", each["shortNames"])),
+                namespaced=bool(each["namespaced"]),
+                custom=bool(each["custom"]),
+            )
+        )
+    return scheme
+
+
 def open_log(path: Path | str) -> Log:
     """Open a log for reading. Raises BadInput for what is no log, or one that cannot be read."""
     path = Path(path)
     if not path.exists():
         raise BadInput(f"{path}: no such log")
-    scheme = default_scheme()
     try:
+        header = read_log(path, ObjectCodec(default_scheme())).header
+        scheme = _scheme_of(header)
         return Log(path, read_log(path, ObjectCodec(scheme)), scheme)
     except StoreError as error:
         raise BadInput(f"{path}: {error}") from None

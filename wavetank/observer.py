@@ -30,8 +30,26 @@ class Spectator(Protocol):
 
 @attrs.define(eq=False)
 class _Waiter:
+    """One question, and whether it has been answered."""
+
     predicate: Callable[[View], object]
-    reached: trio.Event
+    answered: trio.Event = attrs.field(factory=trio.Event, init=False)
+    failure: Exception | None = attrs.field(default=None, init=False)
+    missing: str = attrs.field(default="", init=False)
+    """What the predicate last looked up in vain."""
+
+    def ask(self, view: View) -> bool:
+        """Whether there is nothing more to wait for. What is looked up in vain may still come; any other exception ends the wait."""
+        try:
+            reached = bool(self.predicate(view))
+            self.missing = ""
+        except LookupError as error:
+            self.missing = f"{error}"
+            return False
+        except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it from `until`
+            self.failure = error
+            return True
+        return reached
 
 
 @attrs.define(eq=False)
@@ -76,29 +94,41 @@ class Observer:
 
     def _wake(self) -> None:
         for waiter in list(self._waiters):
-            if waiter.predicate(self.view):
-                waiter.reached.set()
+            if waiter.ask(self.view):
+                waiter.answered.set()
                 self._waiters.remove(waiter)
 
     async def caught_up(self, revision: int) -> None:
         """Wait until the event of `revision` has been shown."""
         await self.until(lambda view: view.revision >= revision, math.inf, "")
 
-    async def until(self, predicate: Callable[[View], object], timeout: float, what: str) -> None:
+    async def until(
+        self,
+        predicate: Callable[[View], object],
+        timeout: float,  # noqa: ASYNC109 - of cluster time, and its error says what was left
+        what: str,
+    ) -> None:
         """Wait until `predicate` holds; it is asked after each batch of events.
 
+        A predicate that raises LookupError (`view.deployment("later")`) does not hold yet; what else it raises is raised here.
         Raises NotReached when `timeout` seconds of cluster time have passed, with `what` in its message.
         """
-        if predicate(self.view):
+        waiter = _Waiter(predicate)
+        if waiter.ask(self.view):
             await trio.lowlevel.checkpoint()
-            return
-        waiter = _Waiter(predicate, trio.Event())
+        else:
+            await self._wait(waiter, timeout, what)
+        if waiter.failure is not None:
+            raise waiter.failure
+
+    async def _wait(self, waiter: _Waiter, seconds: float, what: str) -> None:
         self._waiters.append(waiter)
         try:
-            with trio.move_on_after(timeout) as scope:
-                await waiter.reached.wait()
+            with trio.move_on_after(seconds) as scope:
+                await waiter.answered.wait()
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
         if scope.cancelled_caught:
-            raise NotReached(what, timeout, self.view.unsettled())
+            missing = [waiter.missing] if waiter.missing else []
+            raise NotReached(what, seconds, [*missing, *self.view.unsettled()])

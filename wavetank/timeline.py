@@ -25,7 +25,7 @@ from engine import (
     condition_of,
     is_ready,
 )
-from store import Cause, EventType
+from store import EventType
 from store import Event as LogEvent
 from wavetank.view import DeploymentView, View
 
@@ -48,22 +48,38 @@ class Line:
 
 @attrs.frozen
 class _Remark:
-    """What one event has to say: `{}` in `text` takes the names of all objects that say the same at the same time."""
+    """What one event has to say. Remarks of equal subject and verb at the same time become one line, of all names."""
 
     subject: str
     singular: str
     plural: str
     name: str
     mood: str = "plain"
+    detail: str = ""
+    """What is said of this one object alone, such as `on a-1`."""
+
+    @property
+    def alone(self) -> str:
+        """The sentence of this object alone."""
+        detail = f" {self.detail}" if self.detail else ""
+        return f"{self.subject} {self.name} {self.singular}{detail}"
 
 
 @attrs.define
 class _Group:
-    seconds: float
     revision: int
-    remark: _Remark
-    why: str
-    names: list[str]
+    remarks: list[_Remark]
+    actor: str
+    reason: str
+
+    def sentence(self) -> str:
+        first = self.remarks[0]
+        if len(self.remarks) == 1:
+            return first.alone
+        named = [f"{each.name} {each.detail}".rstrip() for each in self.remarks[:NAMED]]
+        rest = len(self.remarks) - NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"{len(self.remarks)} {first.subject}s {first.plural}: {', '.join(named)}{more}"
 
 
 @attrs.define(eq=False)
@@ -71,10 +87,11 @@ class Narrator:
     """See the module's text. Lines go to `tell` as soon as time has moved on; `flush` tells the rest."""
 
     tell: Callable[[Line], None]
-    _groups: OrderedDict[tuple[str, str, str], _Group] = attrs.field(
-        factory=OrderedDict, init=False
-    )
+    _groups: dict[tuple[str, str], _Group] = attrs.field(factory=dict, init=False)
     _told: OrderedDict[int, str] = attrs.field(factory=OrderedDict, init=False)
+    """By revision, what was told of it; of one that is not told itself, what was told of its cause."""
+    _were_ready: dict[str, None] = attrs.field(factory=dict, init=False)
+    """The uids of the pods that have been ready."""
     _now: float = attrs.field(default=0.0, init=False)
 
     def observe(self, event: LogEvent, old: KubeObject | None, view: View) -> None:
@@ -83,15 +100,27 @@ class Narrator:
         if seconds > self._now:
             self.flush()
             self._now = seconds
-        for remark in _remarks(event, old):
-            why = self._why(event)
-            key = (remark.subject, remark.singular, event.origin.actor)
-            group = self._groups.get(key)
-            if group is None:
-                self._groups[key] = _Group(seconds, event.revision, remark, why, [remark.name])
-            else:
-                group.names.append(remark.name)
-            self._remember(event.revision, f"{remark.subject} {remark.name} {remark.singular}")
+        reason = self._reason(event)
+        remarks = [remark for remark in _remarks(event, old) if not self._is_noise(event)]
+        for remark in remarks:
+            self._add(remark, event, reason)
+        if remarks:
+            self._remember(event.revision, f"{remarks[-1].alone} (r{event.revision})")
+        elif reason:
+            self._remember(event.revision, reason)
+        self._note_pod(event, old)
+
+    def _add(self, remark: _Remark, event: LogEvent, reason: str) -> None:
+        group = self._groups.get((remark.subject, remark.plural))
+        if group is None:
+            told = reason or _root(event)
+            group = _Group(event.revision, [], event.origin.actor, told)
+            self._groups[remark.subject, remark.plural] = group
+        elif group.actor != event.origin.actor:
+            # Several kubelets did the same: the line names what they are, and no longer which one.
+            group.actor = f"{event.origin.actor.partition('/')[0]}s"
+            group.reason = ""
+        group.remarks.append(remark)
 
     def flush(self) -> None:
         """Tell what has gathered."""
@@ -100,11 +129,11 @@ class Narrator:
         for group in groups:
             self.tell(
                 Line(
-                    seconds=group.seconds,
+                    seconds=self._now,
                     revision=group.revision,
-                    what=_sentence(group),
-                    why=group.why,
-                    mood=group.remark.mood,
+                    what=group.sentence(),
+                    why=": ".join(part for part in (group.actor, group.reason) if part),
+                    mood=group.remarks[0].mood,
                 )
             )
 
@@ -113,31 +142,40 @@ class Narrator:
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
 
-    def _why(self, event: LogEvent) -> str:
-        """The actor, and the newest of its causes that can be told."""
-        actor = event.origin.actor
-        causes = event.origin.causes
-        for cause in reversed(causes):
-            told = self._tell_cause(cause)
-            if told:
-                return f"{actor}: {told}"
-        return actor
+    def _reason(self, event: LogEvent) -> str:
+        """What was told of the newest of the event's causes that has a story."""
+        told = (
+            self._told.get(cause)
+            for cause in reversed(event.origin.causes)
+            if isinstance(cause, int)
+        )
+        return next((text for text in told if text), "")
 
-    def _tell_cause(self, cause: Cause) -> str:
-        if isinstance(cause, int):
-            told = self._told.get(cause)
-            return f"{told} (r{cause})" if told else ""
-        kind, _, name = cause.partition(":")
-        return f"{kind} {name}" if name else ""
+    def _note_pod(self, event: LogEvent, old: KubeObject | None) -> None:
+        pod = event.value
+        if isinstance(pod, Pod) and is_ready(pod):
+            self._were_ready[pod.metadata.uid] = None
+        elif pod is None and isinstance(old, Pod):
+            self._were_ready.pop(old.metadata.uid, None)
+
+    def _is_noise(self, event: LogEvent) -> bool:
+        """A pod that starts fails its readiness and startup probes until it is up: that is no news."""
+        said = event.value
+        return (
+            isinstance(said, Event)
+            and said.reason == "Unhealthy"
+            and said.message.startswith(("Readiness", "Startup"))
+            and said.involved_object.uid not in self._were_ready
+        )
 
 
-def _sentence(group: _Group) -> str:
-    names, remark = group.names, group.remark
-    if len(names) == 1:
-        return f"{remark.subject} {names[0]} {remark.singular}"
-    shown = ", ".join(names[:NAMED])
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} {remark.subject}s {remark.plural}: {shown}{more}"
+def _root(event: LogEvent) -> str:
+    """The newest cause of an event that is no revision: `timer node-monitor`."""
+    for cause in reversed(event.origin.causes):
+        if isinstance(cause, str) and ":" in cause:
+            kind, _, name = cause.partition(":")
+            return f"{kind} {name}"
+    return ""
 
 
 def _remarks(event: LogEvent, old: KubeObject | None) -> Iterator[_Remark]:
@@ -178,8 +216,7 @@ def _pod(pod: Pod, old: Pod | None, *, gone: bool) -> Iterator[_Remark]:
         yield _Remark("pod", "is created", "are created", name)
         return
     if pod.spec.node_name and not old.spec.node_name:
-        where = f"bound to {pod.spec.node_name}"
-        yield _Remark("pod", f"is {where}", f"are {where}", name)
+        yield _Remark("pod", "is bound", "are bound", name, detail=f"to {pod.spec.node_name}")
     if pod.metadata.deletion_timestamp is not None and old.metadata.deletion_timestamp is None:
         where = f" on {pod.spec.node_name}" if pod.spec.node_name else ""
         yield _Remark("pod", f"is to be deleted{where}", f"are to be deleted{where}", name, "bad")
@@ -191,7 +228,7 @@ def _pod(pod: Pod, old: Pod | None, *, gone: bool) -> Iterator[_Remark]:
     if is_ready(pod) != is_ready(old):
         on = f"on {pod.spec.node_name}"
         if is_ready(pod):
-            yield _Remark("pod", f"is ready {on}", f"are ready {on}", name, "good")
+            yield _Remark("pod", "is ready", "are ready", name, "good", on)
         else:
             yield _Remark("pod", f"is not ready {on}", f"are not ready {on}", name, "bad")
 
@@ -208,7 +245,7 @@ def _node(node: Node, old: Node | None, *, gone: bool) -> Iterator[_Remark]:
     elif after is not None and (before is None or before.status != after.status):
         mood = "good" if after.status == "True" else "bad"
         text = f"Ready={after.status}: {after.message}"
-        yield _Remark("node", text, text, name, mood)
+        yield _Remark("node", f"is {text}", f"are {text}", name, mood)
     if old is None:
         return
     had = [_taint(taint.key, taint.effect) for taint in old.spec.taints]
@@ -240,12 +277,12 @@ def _deployment(obj: Deployment, old: Deployment | None, *, gone: bool) -> Itera
         return
     view, before = DeploymentView(obj), DeploymentView(old)
     if view.desired != before.desired:
-        text = f"is scaled from {before.desired} to {view.desired}"
-        yield _Remark("deployment", text, text, name)
+        text = f"scaled from {before.desired} to {view.desired}"
+        yield _Remark("deployment", f"is {text}", f"are {text}", name)
     elif obj.spec != old.spec:
         yield _Remark("deployment", "has a new spec", "have a new spec", name)
     available, was = obj.status.available_replicas, old.status.available_replicas
     if available != was:
-        full = available >= view.desired
-        text = f"has {available} of {view.desired} available"
-        yield _Remark("deployment", text, text, name, "good" if full else "bad")
+        mood = "good" if available >= view.desired else "bad"
+        text = f"{available} of {view.desired} available"
+        yield _Remark("deployment", f"has {text}", f"have {text}", name, mood)

@@ -60,8 +60,9 @@ class ClusterState:
             self._index(place, old, None)
             return old
         new = cast("KubeObject", event.value)
-        place = (new.kind, key_of(new))
-        objects = self._objects.setdefault(new.kind, {})
+        kind = _kind_in(event.key, new)
+        place = (kind, key_of(new))
+        objects = self._objects.setdefault(kind, {})
         old = objects.get(place[1])
         objects[place[1]] = new
         self._keys[event.key] = place
@@ -82,7 +83,9 @@ class ClusterState:
                 _file(self._by_controller, owner.uid, place, obj if present else None)
 
     def raw(self, kind: str) -> dict[Key, KubeObject]:
-        """The objects of a kind as stored, without resourceVersion; not to be changed."""
+        """The objects of a kind as stored, without resourceVersion; not to be changed.
+
+        A kind of Kubernetes' is called "Pod", one of a user's by `kind_name`: "Website.example.org"."""
         return self._objects.get(kind, {})
 
     def kinds(self) -> list[str]:
@@ -107,6 +110,17 @@ class ClusterState:
         for storage_key in sorted(self._keys):
             kind, key = self._keys[storage_key]
             yield storage_key, decorated(self._objects[kind][key], self._revisions[kind, key])
+
+
+def kind_name(resource: Resource) -> str:
+    """What a state calls a kind: a user's may be called Service too, and is told apart by its group."""
+    return resource.group_kind if resource.custom else resource.kind
+
+
+def _kind_in(storage_key: str, obj: KubeObject) -> str:
+    """`kind_name` of what is stored under a key: kinds of users lie below their group."""
+    group = obj.api_version.rpartition("/")[0]
+    return f"{obj.kind}.{group}" if storage_key.startswith(f"/registry/{group}/") else obj.kind
 
 
 P = TypeVar("P")
@@ -200,7 +214,7 @@ class View:
         """One object, or None. The namespace of a cluster-wide kind is ignored."""
         resource = self.state.scheme.resource_of(kind)
         key = Key(namespace if resource.namespaced else "", name)
-        return cast("T | None", self.state.get(resource.kind, key))
+        return cast("T | None", self.state.get(kind_name(resource), key))
 
     def list(
         self, kind: type[T] | Resource | str, namespace: str | None = None, selector: str = ""
@@ -208,9 +222,10 @@ class View:
         """The objects of a kind in key order, of one namespace or of all, whose labels match."""
         resource = self.state.scheme.resource_of(kind)
         matches = parse_label_selector(selector).matches
-        objects = self.state.raw(resource.kind)
+        name = kind_name(resource)
+        objects = self.state.raw(name)
         return [
-            cast("T", self.state.get(resource.kind, key))
+            cast("T", self.state.get(name, key))
             for key in sorted(objects)
             if namespace in (None, key.namespace) and matches(objects[key].metadata.labels)
         ]
@@ -266,9 +281,18 @@ class View:
 
 
 def _unsettled(view: View) -> Iterator[str]:
-    ready: dict[str, bool] = {}
-    for node in view.nodes():
-        ready[node.object.metadata.name] = node.ready
+    yield from _workloads_unsettled(view)
+    ready = {node.object.metadata.name: node.ready for node in view.nodes()}
+    for key, obj in sorted(view.state.raw("Pod").items()):
+        reason = _pod_unsettled(cast("Pod", obj), ready)
+        if reason:
+            yield f"Pod {key}: {reason}"
+    for key, obj in sorted(view.state.raw("Namespace").items()):
+        if obj.metadata.deletion_timestamp is not None:
+            yield f"Namespace {key}: terminating"
+
+
+def _workloads_unsettled(view: View) -> Iterator[str]:
     for deployment in view.deployments():
         if not (deployment.complete or deployment.object.spec.paused):
             key = key_of(deployment.object)
@@ -279,13 +303,6 @@ def _unsettled(view: View) -> Iterator[str]:
             status, spec, generation = _replica_state(owner)
             if status[0] != spec or status[1] < generation:
                 yield f"{kind} {key}: {status[0]} of {spec} available"
-    for key, obj in sorted(view.state.raw("Pod").items()):
-        reason = _pod_unsettled(cast("Pod", obj), ready)
-        if reason:
-            yield f"Pod {key}: {reason}"
-    for key, obj in sorted(view.state.raw("Namespace").items()):
-        if obj.metadata.deletion_timestamp is not None:
-            yield f"Namespace {key}: terminating"
 
 
 def _replica_state(owner: KubeObject) -> tuple[tuple[int, int], int, int]:

@@ -36,9 +36,9 @@ class CacheView:
 
     def priority_classes(self) -> Iterator[PriorityClass]:
         """All priority classes, in name order."""
-        for _, entry in self.cache.kind(PRIORITY_CLASS).entries(PRIORITY_CLASS.storage_prefix):
-            if isinstance(entry.stored, PriorityClass):
-                yield entry.stored
+        for found in self.cache.all_known(PRIORITY_CLASS):
+            if isinstance(found, PriorityClass):
+                yield found
 
     def _find(self, resource: Resource, namespace: str, name: str) -> KubeObject | None:
         entry = self.cache.newest_known(resource, resource.storage_key(namespace, name))

@@ -12,6 +12,7 @@ from typing import cast
 
 import attrs
 
+from engine.api.shape import decorated
 from engine.api.storage import REGISTRY
 from engine.api.watchcache import Entry, KindCache, KindStatistics, Watcher
 from engine.objects.meta import KubeObject
@@ -82,10 +83,15 @@ class RegistryCache:
         return woken
 
     def written(self, key: str, stored: KubeObject, revision: int) -> KubeObject:
-        """This server wrote `stored`; returns it with its resourceVersion."""
-        entry = Entry.of(stored, revision)
-        if revision > self.revision:
-            self._pending[key] = entry
+        """This server wrote `stored`; returns it with its resourceVersion: the very object that watches deliver."""
+        if revision <= self.revision:
+            # The feed was quicker than the writer.
+            kind = self._kind_of_key(key)
+            arrived = kind.get(key) if kind is not None else None
+            if arrived is not None and arrived.revision == revision:
+                return arrived.object
+            return decorated(stored, revision)
+        entry = self._pending[key] = Entry.of(stored, revision)
         return entry.object
 
     def removed(self, key: str) -> None:
@@ -95,6 +101,13 @@ class RegistryCache:
     def newest_known(self, resource: Resource, key: str) -> Entry | None:
         """The newest state that this server knows of; the store may have a newer one."""
         return self._pending.get(key) or self.kind(resource).get(key)
+
+    def all_known(self, resource: Resource) -> list[KubeObject]:
+        """All objects of a kind as far as this server knows of them, in key order; for kinds of few objects."""
+        prefix = resource.storage_prefix
+        known = dict(self.kind(resource).entries(prefix))
+        known |= {key: entry for key, entry in self._pending.items() if key.startswith(prefix)}
+        return [known[key].stored for key in sorted(known)]
 
     def watchers(self) -> list[Watcher]:
         """All watchers of all kinds."""

@@ -15,7 +15,6 @@ from engine.control.informer import (
 )
 from engine.control.linked import LinkedEndpoint
 from engine.control.reconciler import (
-    AnySource,
     Done,
     Equipment,
     For,
@@ -25,13 +24,13 @@ from engine.control.reconciler import (
     Requeue,
     RequeueAfter,
     Result,
+    Source,
     Watches,
 )
 from engine.control.runtime import ControllerQueue, ControllerRuntime, RuntimeStatistics
 from engine.control.workqueue import RateLimits, WorkQueue, merge_causes
 
 __all__ = [
-    "AnySource",
     "Cache",
     "Change",
     "ChangeType",
@@ -55,6 +54,7 @@ __all__ = [
     "RequeueAfter",
     "Result",
     "RuntimeStatistics",
+    "Source",
     "Watches",
     "WorkQueue",
     "claim",

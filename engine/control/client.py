@@ -27,6 +27,7 @@ from engine.api.request import (
 )
 from engine.objects.base import Json
 from engine.objects.binding import Binding, Scale, ScaleSpec
+from engine.objects.core import Namespace
 from engine.objects.meta import KubeObject, ObjectMeta, ObjectReference, Uid
 from engine.objects.pod import Pod
 from engine.objects.scheme import Resource, Scheme
@@ -221,6 +222,11 @@ class Client:
         await self._send(
             self._request(Verb.UPDATE, kind, name, namespace, object=scale, subresource="scale")
         )
+
+    async def finalize(self, namespace: Namespace) -> Namespace:
+        """Write `spec.finalizers` of a namespace, which only this subresource may. Raises Conflict, NotFound."""
+        request = self._of(Verb.UPDATE, namespace, object=namespace, subresource="finalize")
+        return cast("Namespace", await self._send(request))
 
     async def _send(self, request: Request) -> KubeObject:
         answer = await self.endpoint.request(request)

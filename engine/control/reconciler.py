@@ -59,8 +59,14 @@ Result: TypeAlias = Done | RequeueAfter | Requeue | None
 """The outcome of one reconcile; None means Done."""
 
 
+class Source:
+    """What may wake a reconciler: For, Owns or Watches."""
+
+    __slots__ = ()
+
+
 @attrs.frozen
-class For(Generic[T]):
+class For(Source, Generic[T]):
     """The kind whose objects are reconciled: each change enqueues the object's own key."""
 
     kind: type[T] | Resource
@@ -69,7 +75,7 @@ class For(Generic[T]):
 
 
 @attrs.frozen
-class Owns(Generic[T]):
+class Owns(Source, Generic[T]):
     """A kind whose objects are made by the reconciler: a change enqueues the controlling owner, before and after."""
 
     kind: type[T] | Resource
@@ -77,7 +83,7 @@ class Owns(Generic[T]):
 
 
 @attrs.frozen
-class Watches(Generic[T]):
+class Watches(Source, Generic[T]):
     """Any other kind; `keys` maps an object, before and after the change, to the keys to enqueue.
     Without `keys` the kind is only cached.
     """
@@ -87,9 +93,6 @@ class Watches(Generic[T]):
     on_change: Callable[[Change[T]], None] | None = None
     label_selector: str = ""
     field_selector: str = ""
-
-
-AnySource: TypeAlias = For[T] | Owns[T] | Watches[T]
 
 
 class Queue(Protocol):
@@ -189,7 +192,7 @@ class Reconciler:
         await trio.sleep(seconds)
         await self._gate()
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """What wakes the reconciler, called once after `equip`."""
         return ()
 

@@ -22,7 +22,6 @@ from engine.control.client import Client
 from engine.control.events import EventRecorder
 from engine.control.informer import Change, Informer, Key, key_of
 from engine.control.reconciler import (
-    AnySource,
     Done,
     Equipment,
     For,
@@ -31,6 +30,8 @@ from engine.control.reconciler import (
     Requeue,
     RequeueAfter,
     Result,
+    Source,
+    Watches,
 )
 from engine.control.workqueue import MAX_CAUSES, RateLimits, WorkQueue, WorkQueueStatistics
 from engine.objects.meta import KubeObject
@@ -265,22 +266,32 @@ class ControllerRuntime:
             for loop in reconciler.loops():
                 nursery.start_soon(loop, name=f"{self.actor} {getattr(loop, '__name__', 'loop')}")
 
-    def _connect(self, source: AnySource[KubeObject]) -> None:
-        if isinstance(source, For | Owns):
-            informer = self._informers.get(source.kind)
-        else:
-            informer = self._informers.get(
-                source.kind, source.label_selector, source.field_selector
-            )
-        if source.on_change is not None:
-            informer.add_handler(source.on_change)
-        if isinstance(source, For):
-            self._kind = self.client.scheme.resource_of(source.kind)
-            informer.add_handler(lambda change: self._queue.add(key_of(change.object)))
-        elif isinstance(source, Owns):
-            informer.add_handler(self._enqueue_owners)
-        elif source.keys is not None:
-            informer.add_handler(_enqueue_mapped(self._queue, source.keys))
+    def _connect(self, source: Source) -> None:
+        informer: Informer[KubeObject]
+        match source:
+            case For(kind=kind, on_change=on_change):
+                self._kind = self.client.scheme.resource_of(kind)
+                informer = self._informers.get(kind)
+                self._listen(informer, on_change)
+                informer.add_handler(lambda change: self._queue.add(key_of(change.object)))
+            case Owns(kind=kind, on_change=on_change):
+                informer = self._informers.get(kind)
+                self._listen(informer, on_change)
+                informer.add_handler(self._enqueue_owners)
+            case Watches(kind=kind, on_change=on_change):
+                informer = self._informers.get(kind, source.label_selector, source.field_selector)
+                self._listen(informer, on_change)
+                if source.keys is not None:
+                    informer.add_handler(_enqueue_mapped(self._queue, source.keys))
+            case _:
+                raise TypeError(f"{source!r} is no source; allowed: For, Owns, Watches")
+
+    @staticmethod
+    def _listen(
+        informer: Informer[KubeObject], on_change: Callable[[Change[KubeObject]], None] | None
+    ) -> None:
+        if on_change is not None:
+            informer.add_handler(on_change)
 
     def _enqueue_owners(self, change: Change[KubeObject]) -> None:
         for obj in (change.old, change.new):

@@ -190,7 +190,7 @@ class SchedulerCore:
         result = self.placement.place(pod, self._picker("tie", queued))
         if isinstance(result, Placed):
             self.nominations.drop(pod.uid)
-            self.cache.assume(pod, result.node.name); self.cache.forget(pod.uid)
+            self.cache.assume(pod, result.node.name)
             return Bind(pod, result.node.name, queued.causes)
         return self._fail(queued, result, now)
 

@@ -20,13 +20,11 @@ import attrs
 import trio
 
 from engine import (
-    AnySource,
     ApiError,
     Change,
     Condition,
     Conflict,
     Key,
-    KubeObject,
     Namespace,
     Node,
     NotFound,
@@ -37,6 +35,7 @@ from engine import (
     ReplicationController,
     Result,
     Service,
+    Source,
     Time,
     Timeout,
     Watches,
@@ -93,7 +92,7 @@ class Scheduler(Reconciler):
     def actor(cls) -> str:
         return "scheduler"
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         """Only caches: the scheduler has a queue of its own."""
         unfinished = "status.phase!=Succeeded,status.phase!=Failed"
         return [

@@ -1,4 +1,4 @@
-"""Makes `play.py` importable by the tests beside it (importlib mode puts no test folder on the path)."""
+"""Makes `node_play.py` and `node_world.py` importable by the tests beside it (importlib mode puts no test folder on the path)."""
 
 import sys
 from pathlib import Path

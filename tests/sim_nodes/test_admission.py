@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from play import make_pod, make_runtime
+from node_play import make_pod, make_runtime
 
 from engine import (
     Affinity,

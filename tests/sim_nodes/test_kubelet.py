@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import attrs
 import trio
-from play import FIXED, behaviour
-from world import World, play_world
+from node_play import FIXED, behaviour
+from node_world import World, play_world
 
 from engine import (
     Container,
@@ -371,3 +371,41 @@ def test_another_pod_of_the_same_name() -> None:
         assert list(world.nodes[0].runtime.pods) == [again.metadata.uid]
 
     play_world(body, behaviour(stop=FIXED(600)))
+
+
+def test_a_lease_touched_by_others_is_renewed_all_the_same() -> None:
+    """A conflict is read and tried again at once (2.2.2); a lease that was deleted is made again."""
+
+    async def body(world: World) -> None:
+        await trio.sleep(30)
+        lease = await world.client.get(Lease, "n-0", "kube-node-lease")
+        annotated = attrs.evolve(lease.metadata, annotations={"touched": "yes"})
+        await world.client.update(attrs.evolve(lease, metadata=annotated))
+        await trio.sleep(10)
+        renewed = await world.client.get(Lease, "n-0", "kube-node-lease")
+        assert renewed.spec.renew_time > lease.spec.renew_time
+        assert renewed.metadata.annotations == {"touched": "yes"}
+        await world.client.delete(Lease, "n-0", "kube-node-lease")
+        await trio.sleep(11)
+        again = await world.client.get(Lease, "n-0", "kube-node-lease")
+        assert again.metadata.uid != lease.metadata.uid
+
+    play_world(body)
+
+
+def test_a_status_that_meets_a_conflict_is_written_all_the_same() -> None:
+    """Others may change a pod at any time: no status is lost, and their changes stay."""
+
+    async def body(world: World) -> None:
+        await world.pod()
+        for number in range(60):
+            pod = await world.get()
+            labels = {"touched": str(number)}
+            metadata = attrs.evolve(pod.metadata, labels=labels, resource_version="")
+            await world.client.update(attrs.evolve(pod, metadata=metadata))
+            await trio.sleep(0.1)
+        pod = await world.get()
+        assert ready(pod) == "True"
+        assert pod.metadata.labels == {"touched": "59"}
+
+    play_world(body)

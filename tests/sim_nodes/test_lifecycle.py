@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import attrs
 import pytest
-from play import FIXED, Play, behaviour, condition, make_host, make_pod
+from node_play import FIXED, Play, behaviour, condition, make_host, make_pod
 
 from engine import (
     NO_TIME,

@@ -6,7 +6,7 @@ import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from play import FIXED, Play, behaviour, make_host, make_pod, make_runtime
+from node_play import FIXED, Play, behaviour, make_host, make_pod, make_runtime
 
 from engine import Container, Probe, TCPSocketAction
 from sim_nodes.images import ImageBehaviour

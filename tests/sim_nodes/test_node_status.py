@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from play import make_runtime
+from node_play import make_runtime
 
 from engine import EPOCH_US, Draws, Node, Quantity, Settings, Time
 from sim_nodes.node_status import SimulatedNode, StatusReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from play import FIXED, behaviour, make_runtime
+from node_play import FIXED, behaviour, make_pod, make_runtime
 
 from engine import Container, Draws, DurationRange
 from sim_nodes.addresses import AddressesUsedUp, PodAddresses, fallback_cidr
@@ -167,8 +167,6 @@ def test_draws_of_a_container_follow_its_pod() -> None:
 
     def starts(seed: int) -> int:
         runtime = make_runtime(ranged, seed=seed)
-        from play import make_pod  # noqa: PLC0415
-
         pod = make_pod()
         runtime.create_sandbox(pod, 0)
         return runtime.start(pod, pod.spec.containers[0], 0, 0).started_ns

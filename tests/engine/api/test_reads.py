@@ -58,12 +58,12 @@ async def test_list_with_selectors(client: Client) -> None:
         "c"
     ]
     assert await client.list(Pod, label_selector="x", field_selector="spec.nodeName=n1") == []
-    with pytest.raises(BadRequest, match="field label not supported: spec.foo"):
+    with pytest.raises(BadRequest, match=r"field label not supported: spec\.foo"):
         await client.list(Pod, field_selector="spec.foo=1")
 
 
 async def test_versions_of_a_list(client: Client, autojump_clock: MockClock) -> None:
-    """ "0" what the cache has, N at least N, exactly N the past; a version that does not come is a Timeout."""
+    """Zero is what the cache has, N at least N, exactly N the past; a version that does not come is a Timeout."""
     first = await client.create(config_map(x="1"))
     version = first.metadata.resource_version
     second = await client.update(config_map(x="2"))
@@ -115,7 +115,7 @@ async def test_pages_show_one_moment(client: Client) -> None:
 
 async def test_bad_and_outdated_tokens(client: Client, world: World) -> None:
     with pytest.raises(BadRequest, match="continue key is not valid"):
-        await client.list_page(ConfigMap, continue_token="!!!")
+        await client.list_page(ConfigMap, continue_token="!!!")  # noqa: S106 -- no password
     token = encode_token(3, "/registry/pods/default/a")
     assert decode_token(token) == (3, "/registry/pods/default/a")
     with pytest.raises(BadRequest):

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from engine import (
-    AnySource,
+    Source,
     ApiServer,
     Client,
     ConfigMap,
@@ -202,7 +202,7 @@ class Copier(Reconciler):
         self.seen: list[tuple[str, tuple[object, ...]]] = []
         self.outcomes: list[Result | Exception] = []
 
-    def sources(self) -> Sequence[AnySource[KubeObject]]:
+    def sources(self) -> Sequence[Source]:
         return [For(ConfigMap), Owns(Pod)]
 
     async def reconcile(self, key: Key) -> Result:
@@ -277,7 +277,7 @@ def test_a_change_of_a_dependant_wakes_its_owner() -> None:
         def __init__(self) -> None:
             self.keys: list[str] = []
 
-        def sources(self) -> Sequence[AnySource[KubeObject]]:
+        def sources(self) -> Sequence[Source]:
             return [For(ReplicaSet), Owns(ConfigMap)]
 
         async def reconcile(self, key: Key) -> Result:

@@ -179,6 +179,25 @@ def test_resources_that_are_short() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({"cpu": "1500m", "memory": "1Gi", "ephemeral-storage": "10Gi", "x/y": "3"}, None),
+        ({"cpu": "1501m"}, "Insufficient cpu"),
+        ({"memory": "1073741825"}, "Insufficient memory"),
+        ({"ephemeral-storage": "10737418241"}, "Insufficient ephemeral-storage"),
+        ({"x/y": "4"}, "Insufficient x/y"),
+    ],
+)
+def test_exact_fit(request_: dict[str, str], reason: str | None) -> None:
+    """What is left may be taken whole, and not one unit more."""
+    node = make_node("n", cpu="2", memory="2Gi", pods="2", ephemeral_storage="20Gi", **{"x/y": "5"})
+    taken = {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "10Gi", "x/y": "2"}
+    refused = refusal(make_pod("p", requests=request_), node, make_pod("a", requests=taken))
+
+    assert refused == (() if reason is None else ("NodeResourcesFit", "U", reason))
+
+
 @pytest.mark.parametrize(("compat", "kind"), [("1.20", "U"), ("1.35", "R")])
 def test_pod_larger_than_the_node(compat: str, kind: str) -> None:
     """Newer versions know that preemption cannot help a pod larger than the node."""

@@ -200,7 +200,9 @@ def test_remembered_dry_runs_are_those_of_now() -> None:
         full("a", make_pod("a0", cpu="2", priority=1)),
         full("b", make_pod("b0", cpu="2", priority=2)),
     )
-    assert preemption(core, make_pod("p", cpu="2", priority=9)).node == "a"
+    first = make_pod("p", cpu="2", priority=9)
+    assert preemption(core, first).node == "a"
+    core.pod_changed(first, None, 0)
     core.pod_changed(None, make_pod("a1", priority=3, node="a"), 0)
     core.pod_changed(make_pod("a0", cpu="2", priority=1, node="a"), None, 0)
     core.pod_changed(None, make_pod("a2", cpu="2", priority=8, node="a"), 0)

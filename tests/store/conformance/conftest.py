@@ -35,9 +35,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
         limits = attrs.evolve(base, **changes)
         if durability is None:
             return open_store(codec=CODEC, limits=limits)
-        return open_store(
-            tmp_path / "run.wtl", codec=CODEC, durability=durability, limits=limits
-        )
+        return open_store(tmp_path / "run.wtl", codec=CODEC, durability=durability, limits=limits)
 
     return open_empty
 

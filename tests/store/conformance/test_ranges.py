@@ -22,7 +22,15 @@ ALL, END = ALL_KEYS
 
 async def fill(store: Store) -> None:
     """a: 2 versions, b: 1, c: 3, d: deleted; mod revisions b < a < c."""
-    for key, value in (("a", "q"), ("c", "z"), ("b", "m"), ("c", "y"), ("d", 1), ("a", "p"), ("c", "n")):
+    for key, value in (
+        ("a", "q"),
+        ("c", "z"),
+        ("b", "m"),
+        ("c", "y"),
+        ("d", 1),
+        ("a", "p"),
+        ("c", "n"),
+    ):
         await store.put(key, value, origin=USER)
     await store.delete("d", origin=USER)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 import trio
-from play import behaviour
+from node_play import behaviour
 
 from engine import (
     Client,
