@@ -253,6 +253,7 @@ from engine.sim import (
     parse_duration,
     process_name,
 )
+from engine.sim import Limits as SimulationLimits
 from engine.sim import run as run_simulation
 
 __all__ = [
@@ -427,6 +428,7 @@ __all__ = [
     "Settings",
     "Simulation",
     "SimulationError",
+    "SimulationLimits",
     "Source",
     "Sourced",
     "State",

@@ -29,6 +29,7 @@ from engine import (
     Node,
     Pod,
     Settings,
+    current_origin,
     set_origin,
 )
 from sim_nodes.heartbeat import Heartbeat
@@ -96,7 +97,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Be the kubelet until cancelled."""
-        set_origin(Origin(actor=self.actor, causes=(f"start:{self.actor}",)))
+        set_origin(Origin(actor=self.actor, causes=current_origin().causes))
         parts = self._parts = self._assemble()
         self._starts += 1
         async with trio.open_nursery() as nursery:

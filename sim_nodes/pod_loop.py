@@ -139,7 +139,7 @@ class PodLoop:
             while self._wakes and self._wakes[0][0] <= now:
                 wake, uid = heapq.heappop(self._wakes)
                 if self._wake_of.get(uid) == wake:
-                    self._look(uid, ("timer:pod",), now)
+                    self._look(uid, self._timer_causes(uid), now)
             self._poked = trio.Event()
             if self._wakes:
                 with trio.move_on_after((self._wakes[0][0] - now) / NS):
@@ -180,6 +180,15 @@ class PodLoop:
         cidr = node.spec.pod_cidr
         if cidr and cidr != self._runtime.addresses.cidr and not len(self._runtime.addresses):
             self._runtime.addresses = PodAddresses(cidr)
+
+    def _timer_causes(self, uid: str) -> tuple[Cause, ...]:
+        """A timer of a pod acts on what the pod was when it was last seen."""
+        life = self._lives.get(uid)
+        return (
+            ("timer:pod",)
+            if life is None
+            else (int(life.pod.metadata.resource_version), "timer:pod")
+        )
 
     def _set_origin(self, causes: tuple[Cause, ...]) -> None:
         self._looks += 1

@@ -2,12 +2,15 @@
 
 A fault is written through the API as a `Fault` object by the actor `chaos` before it strikes, so the log tells what was
 done to the cluster, and what follows has the fault's revision among its causes. Every fault with a duration heals by itself, and every
-one can be taken back; what it held is released, whatever happened to its target meanwhile.
+one can be taken back; what it held is released, whatever happened to its target meanwhile. The log is told of that too: the Fault's
+phase goes from Active to Healed. What takes no time (a restart) is Healed from the start, and a restart heals the crash before it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
@@ -16,10 +19,12 @@ import trio
 from engine import (
     Client,
     Clock,
+    Conflict,
     Fault,
     FaultSpec,
     FaultStatus,
     MicroTime,
+    NotFound,
     ObjectMeta,
     acting,
 )
@@ -38,6 +43,17 @@ class Controller(Protocol):
     async def restart(self) -> None: ...
 
 
+@attrs.frozen
+class _Active:
+    """A recorded fault; what it does has it as the cause."""
+
+    fault: Fault
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(actor=ACTOR, causes=(int(self.fault.metadata.resource_version),))
+
+
 FaultListener = Callable[[str, str, str], None]
 """Told of each fault as it strikes: kind, target, and the node it strikes or an empty text."""
 
@@ -53,6 +69,7 @@ class Chaos:
     nursery: trio.Nursery
     on_fault: FaultListener
     _count: int = attrs.field(default=0, init=False)
+    _crashes: dict[str, _Active] = attrs.field(factory=dict, init=False)
 
     def _node(self, name: str) -> NodeHandle:
         try:
@@ -66,14 +83,21 @@ class Chaos:
         machine = self._node(node)
         if not machine.process.living:
             raise UnknownTarget(f"node {node} is down already")
-        with acting(await self._begin("crashNode", node, node)):
+        active = await self._begin("crashNode", node, node)
+        self._crashes[node] = active
+        with acting(active.origin):
             await machine.crash()
 
     async def restart(self, node: str, *, containers: Containers = "lost") -> None:
         """Give a crashed node its power back (or reboot a running one); `containers`: "lost" or "kept"."""
         machine = self._node(node)
-        with acting(await self._begin("restartNode", node, node, {"containers": containers})):
+        options = {"containers": containers}
+        active = await self._begin("restartNode", node, node, options, lasting=False)
+        with acting(active.origin):
             await machine.restart(containers)
+        crash = self._crashes.pop(node, None)
+        if crash is not None:
+            await self._record_healed(crash)
 
     async def partition(self, node: str, seconds: float | None = None) -> Callable[[], None]:
         """Cut the node off from the API server, for `seconds` or until the returned function is called.
@@ -81,28 +105,20 @@ class Chaos:
         Its containers run on, and it does what it had been told.
         """
         machine = self._node(node)
-        origin = await self._begin("partitionNode", node, node, _for(seconds))
+        active = await self._begin("partitionNode", node, node, _for(seconds))
         holds = machine.link.partition(reason=ACTOR)
-
-        def heal() -> None:
-            machine.link.heal(holds)
-
-        self._later(origin, seconds, heal)
-        return heal
+        return self._healing(active, seconds, lambda: machine.link.heal(holds))
 
     async def pause_kubelet(self, node: str, seconds: float | None = None) -> Callable[[], None]:
         """Stop the kubelet as SIGSTOP does, for `seconds` or until the returned function is called; containers run on."""
         machine = self._node(node)
         if not machine.process.living:
             raise UnknownTarget(f"node {node} is down: its kubelet cannot be paused")
-        origin = await self._begin("pauseKubelet", node, node, _for(seconds))
+        active = await self._begin("pauseKubelet", node, node, _for(seconds))
+        if not machine.process.living:
+            raise UnknownTarget(f"node {node} went down before its kubelet was paused")
         hold = machine.process.pause(ACTOR)
-
-        def resume() -> None:
-            hold.release()
-
-        self._later(origin, seconds, resume)
-        return resume
+        return self._healing(active, seconds, hold.release)
 
     async def restart_reconciler(self, name: str) -> None:
         """Kill a reconciler's process and start it with empty memory."""
@@ -110,34 +126,62 @@ class Chaos:
         if controller is None:
             known = ", ".join(self.controllers)
             raise UnknownTarget(f"no reconciler is called {name!r}; there are: {known}")
-        with acting(await self._begin("restartReconciler", name, "")):
+        active = await self._begin("restartReconciler", name, "", lasting=False)
+        with acting(active.origin):
             await controller.restart()
 
     async def _begin(
-        self, kind: str, target: str, node: str, options: Mapping[str, str] | None = None
-    ) -> Origin:
-        """Record the fault; returns the origin of what it does."""
+        self,
+        kind: str,
+        target: str,
+        node: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        lasting: bool = True,
+    ) -> _Active:
+        """Record the fault before it strikes."""
         self._count += 1
-        root = Origin(actor=ACTOR, causes=(f"experiment:{kind}",))
-        with acting(root):
+        now = MicroTime.of(self.clock.unix_us())
+        status = FaultStatus(phase="Active", since=now)
+        if not lasting:
+            status = FaultStatus(phase="Healed", since=now, healed=now)
+        with acting(Origin(actor=ACTOR, causes=(f"experiment:{kind}",))):
             fault = await self.client.create(
                 Fault(
                     metadata=ObjectMeta(name=f"{kind.lower()}-{self._count}"),
                     spec=FaultSpec(kind=kind, target=target, options=dict(options or {})),
-                    status=FaultStatus(phase="Active", since=MicroTime.of(self.clock.unix_us())),
+                    status=status,
                 )
             )
         self.on_fault(kind, target, node)
-        return Origin(actor=ACTOR, causes=(int(fault.metadata.resource_version),))
+        return _Active(fault)
 
-    def _later(self, origin: Origin, seconds: float | None, heal: Callable[[], None]) -> None:
-        if seconds is not None:
-            self.nursery.start_soon(self._heal_after, origin, seconds, heal, name="chaos heal")
+    def _healing(
+        self, active: _Active, seconds: float | None, release: Callable[[], None]
+    ) -> Callable[[], None]:
+        """What ends the fault, at once when called and by itself after `seconds`; once."""
+        ended = trio.Event()
 
-    async def _heal_after(self, origin: Origin, seconds: float, heal: Callable[[], None]) -> None:
-        await trio.sleep(seconds)
-        with acting(origin):
-            heal()
+        def heal() -> None:
+            if not ended.is_set():
+                release()
+                ended.set()
+
+        async def watch() -> None:
+            with acting(active.origin):
+                with trio.move_on_after(math.inf if seconds is None else seconds):
+                    await ended.wait()
+                heal()
+                await self._record_healed(active)
+
+        self.nursery.start_soon(watch, name=f"chaos {active.fault.metadata.name}")
+        return heal
+
+    async def _record_healed(self, active: _Active) -> None:
+        now = MicroTime.of(self.clock.unix_us())
+        status = attrs.evolve(active.fault.status, phase="Healed", healed=now)
+        with acting(active.origin), suppress(NotFound, Conflict):  # somebody took the record away
+            await self.client.update(attrs.evolve(active.fault, status=status))
 
 
 def _for(seconds: float | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ after it, and says what is wrong or nothing; its work is in proportion to the ch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final, Protocol, cast
+from typing import ClassVar, Final, Protocol, TypeAlias, cast
 
 import attrs
 
@@ -28,13 +28,17 @@ from engine import (
 from reconcilers import max_surge
 from store import Event as LogEvent
 from store import EventType
+from wavetank.errors import BadInput
 from wavetank.view import View
 
 
 class Invariant(Protocol):
     """One rule. A fresh one is made for each run."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What an experiment and its result call it."""
+        ...
 
     def observe(self, event: LogEvent, old: KubeObject | None, view: View) -> str | None:
         """What `event` breaks, as a sentence with names and numbers, or None."""
@@ -166,10 +170,11 @@ class OneLeader:
         return None
 
 
-@attrs.define
+@attrs.frozen
 class FunctionInvariant:
-    """A user's own rule: a function of the view, called at every revision, that returns True or None
-    when all is well, and False or a sentence when it is not.
+    """A user's own rule: a function of the view, called at every revision.
+
+    It returns True or None when all is well, and False or a sentence when it is not; an exception is a finding too.
     """
 
     name: str
@@ -177,7 +182,10 @@ class FunctionInvariant:
 
     def observe(self, event: LogEvent, old: KubeObject | None, view: View) -> str | None:
         del event, old
-        outcome = self.function(view)
+        try:
+            outcome = self.function(view)
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            return f"{type(error).__name__}: {error}"
         if outcome is None or outcome is True:
             return None
         return outcome if isinstance(outcome, str) else f"{self.name} does not hold"
@@ -187,6 +195,21 @@ INVARIANTS: Final[dict[str, Callable[[], Invariant]]] = {
     invariant.name: invariant for invariant in (WithinSurge, NoOvercommit, OneLeader, BoundOnce)
 }
 """The invariants by the name an experiment calls them."""
+
+Rule: TypeAlias = str | Invariant | Callable[[View], object]
+"""An invariant as a program may give it: by its name, as it is, or as a function of the view."""
+
+
+def as_invariant(rule: Rule) -> Invariant:
+    """A rule ready for one run. Raises BadInput for an unknown name."""
+    if isinstance(rule, str):
+        make = INVARIANTS.get(rule)
+        if make is None:
+            raise BadInput(f"unknown invariant {rule!r}; allowed: {', '.join(INVARIANTS)}")
+        return make()
+    if callable(rule):
+        return FunctionInvariant(getattr(rule, "__name__", repr(rule)), rule)
+    return rule
 
 
 @attrs.frozen
@@ -203,7 +226,7 @@ class Violation:
 class InvariantChecker:
     """Shows every event to every invariant and keeps what they found, at most `limit` findings of each."""
 
-    invariants: Sequence[Invariant | FunctionInvariant]
+    invariants: Sequence[Invariant]
     limit: int = 10
     violations: list[Violation] = attrs.field(factory=list, init=False)
     _found: dict[str, int] = attrs.field(factory=dict, init=False)

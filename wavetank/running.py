@@ -12,12 +12,21 @@ from typing import TypeVar
 
 import trio
 
-from engine import Json, Reconciler, Scheme, Settings, Simulation, default_scheme, run_simulation
+from engine import (
+    Json,
+    Reconciler,
+    Scheme,
+    Settings,
+    Simulation,
+    SimulationLimits,
+    default_scheme,
+    run_simulation,
+)
 from reconcilers import default_reconcilers
 from sim_nodes import ImageBehaviour, SimulatedNode
 from store import Durability
 from wavetank.cluster import DEFAULT_NODES, Cluster
-from wavetank.invariants import INVARIANTS, Invariant, InvariantChecker
+from wavetank.invariants import INVARIANTS, InvariantChecker, Rule, as_invariant
 from wavetank.measures import Measures
 from wavetank.result import CheckResult, Result
 from wavetank.timeline import Line, Narrator
@@ -47,14 +56,16 @@ def run(  # noqa: PLR0913 - the options of a cluster
     reconcilers: Sequence[Reconciler] | None = None,
     images: Sequence[ImageBehaviour] = (),
     scheme: Scheme | None = None,
-    invariants: Sequence[str | Invariant] = tuple(INVARIANTS),
+    invariants: Sequence[Rule] = tuple(INVARIANTS),
     durability: Durability = Durability.BUFFERED,
     tell: Callable[[Line], None] | None = None,
+    limits: SimulationLimits | None = None,
 ) -> Result[R]:
     """Run `main(cluster)` in virtual time and return its Result; equal arguments give equal digests.
 
-    `nodes` is a number or SimulatedNodes, `log` a path to write the log to, `invariants` what is checked at every revision (all of ours
-    by default), `tell` is called with each line of the timeline. Raises what `main` raises, BadInput, and the errors of a
+    `nodes` is a number or SimulatedNodes, `log` a path to write the log to, `invariants` what is checked at every revision: names of
+    ours (by default all), invariants, or functions of the view that return False or a text when something is wrong.
+    `tell` is called with each line of the timeline; `limits` says when the simulation counts as stuck. Raises what `main` raises, BadInput, and the errors of a
     simulation that is stuck (`NeverYields`, `Livelock`, `Deadlock`).
     """
 
@@ -77,7 +88,14 @@ def run(  # noqa: PLR0913 - the options of a cluster
         measures.begin(cluster.view, cluster.clock.now())
         return await main(cluster)
 
-    return run_cluster(build, program, seed=seed, invariants=invariants, tell=tell)
+    return run_cluster(
+        build,
+        program,
+        seed=seed,
+        invariants=invariants,
+        tell=tell,
+        limits=limits or SimulationLimits(),
+    )
 
 
 def program_header(main: Callable[..., object], seed: int) -> dict[str, Json]:
@@ -103,18 +121,17 @@ def run_cluster(
     body: _Body[R],
     *,
     seed: int,
-    invariants: Sequence[str | Invariant],
+    invariants: Sequence[Rule],
     tell: Callable[[Line], None] | None,
+    limits: SimulationLimits | None = None,
 ) -> Result[R]:
     """Build a cluster in a simulation, watch it, run `body`, and sum up."""
-    checker = InvariantChecker(
-        [INVARIANTS[each]() if isinstance(each, str) else each for each in invariants]
-    )
+    checker = InvariantChecker([as_invariant(rule) for rule in invariants])
     measures = Measures()
     checks: list[CheckResult] = []
 
     async def simulated(simulation: Simulation) -> Result[R]:
-        started = time.perf_counter()
+        started = _wall()
         async with build(simulation) as cluster:
             cluster.observer.add(checker)
             cluster.observer.add(measures)
@@ -130,7 +147,7 @@ def run_cluster(
             await cluster.observer.caught_up(head)
             if narrator is not None:
                 narrator.flush()
-            summary = _invariant_checks(checker, invariants, measures.seconds(now))
+            summary = _invariant_checks(checker, measures.seconds(now))
             return Result(
                 passed=all(check.passed for check in (*checks, *summary)),
                 seed=seed,
@@ -138,7 +155,7 @@ def run_cluster(
                 head=head,
                 events=cluster.observer.events,
                 virtual_seconds=now,
-                wall_seconds=round(time.perf_counter() - started, 3),
+                wall_seconds=round(_wall() - started, 3),
                 checks=(*checks, *summary),
                 faults=tuple(measures.faults()),
                 deployments=tuple(measures.deployments(cluster.view, now)),
@@ -146,21 +163,26 @@ def run_cluster(
                 value=value,
             )
 
-    return run_simulation(simulated, seed=seed)
+    return run_simulation(simulated, seed=seed, limits=limits or SimulationLimits())
 
 
-def _invariant_checks(
-    checker: InvariantChecker, invariants: Sequence[str | Invariant], at: float
-) -> list[CheckResult]:
+def _wall() -> float:
+    """Seconds of the user's own time: told to the user, and no part of the log."""
+    return time.perf_counter()  # noqa: TID251
+
+
+def _invariant_checks(checker: InvariantChecker, at: float) -> list[CheckResult]:
     found: dict[str, list[str]] = {}
     for violation in checker.violations:
         found.setdefault(violation.name, []).append(
             f"r{violation.revision} at {violation.seconds:g}s: {violation.message}"
         )
-    names = [each if isinstance(each, str) else each.name for each in invariants]
     return [
         CheckResult(
-            name=name, at=at, passed=name not in found, message="; ".join(found.get(name, [])[:3])
+            name=each.name,
+            at=at,
+            passed=each.name not in found,
+            message="; ".join(found.get(each.name, [])[:3]),
         )
-        for name in names
+        for each in checker.invariants
     ]

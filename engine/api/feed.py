@@ -17,7 +17,7 @@ from engine.api.errors import BadRequest
 from engine.api.refusals import too_large, unavailable
 from engine.api.registry import RegistryCache
 from engine.api.request import WatchEvent, WatchRequest
-from engine.api.storage import ALL_KEYS, REGISTRY
+from engine.api.storage import REGISTRY
 from engine.api.watchcache import Watcher, plan_watcher
 from engine.objects.scheme import Resource, Scheme
 from engine.objects.selectors import (
@@ -27,7 +27,7 @@ from engine.objects.selectors import (
     SelectorError,
     parse_label_selector,
 )
-from store import Compacted, Store, prefix_end
+from store import ALL_KEYS, Compacted, Store, prefix_end
 
 NO_FIELDS = FieldSelector(())
 

@@ -7,16 +7,19 @@ from typing import Final
 
 from engine.api.errors import (
     AlreadyExists,
+    ApiError,
     Conflict,
     FieldError,
     Forbidden,
     Gone,
+    InternalError,
     Invalid,
     NotFound,
     Timeout,
     Unavailable,
 )
 from engine.objects.scheme import Resource
+from store import OutcomeUnknown, StoreClosed, StoreError, StoreFailed
 
 MODIFIED: Final = (
     "the object has been modified; please apply your changes to the latest version and try again"
@@ -77,6 +80,15 @@ def too_large(revision: int, current: int) -> Timeout:
         causes=(cause,),
         retry_after_seconds=1,
     )
+
+
+def translated(error: StoreError) -> ApiError:
+    """What the store refuses, in the API's terms. A refusal that a verb foresees has been translated by it."""
+    if isinstance(error, OutcomeUnknown):
+        return Timeout(f"Timeout: {error}")
+    if isinstance(error, (StoreClosed, StoreFailed)):
+        return unavailable()
+    return InternalError(f"Internal error occurred: {error}")
 
 
 def unavailable() -> Unavailable:

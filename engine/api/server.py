@@ -23,7 +23,7 @@ from engine.api.leases import EventLeases
 from engine.api.names import Names
 from engine.api.patches import Patcher
 from engine.api.reads import Reader
-from engine.api.refusals import no_such_path
+from engine.api.refusals import no_such_path, translated
 from engine.api.request import ObjectList, Request, Verb, WatchRequest, WatchStream
 from engine.api.storage import Storage
 from engine.api.strategy import Rules
@@ -37,7 +37,7 @@ from engine.objects.scheme import Scheme
 from engine.settings import Settings
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
-from store import Store
+from store import Store, StoreError
 
 Answer: TypeAlias = KubeObject | ObjectList | None
 _Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -140,7 +140,10 @@ class ApiServer:
         verb = request.verb.value
         self._requests[verb] = self._requests.get(verb, 0) + 1
         try:
-            return await self._route(request)
+            try:
+                return await self._route(request)
+            except StoreError as error:
+                raise translated(error) from error
         except ApiError:
             # A caller that tries again at once must not keep the others from running.
             self._refused += 1

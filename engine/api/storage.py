@@ -17,9 +17,6 @@ from store import Compare, Delete, Get, KeyValue, Put, RangeResult, Store, Targe
 REGISTRY: Final = "/registry/"
 """Below this key all objects are stored."""
 
-ALL_KEYS: Final = ("\0", "\U0010ffff")
-"""The range of every key that anyone writes."""
-
 
 @attrs.frozen
 class Stored:

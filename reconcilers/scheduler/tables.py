@@ -126,7 +126,7 @@ class ShapeTable:
         order = cache.order
         if order is not self._order:
             self._rearrange(order)
-        if False:
+        if self._version < cache.journal_start:
             changed = order
         else:
             changed = list(dict.fromkeys(cache.journal[self._version - cache.journal_start :]))

@@ -79,7 +79,7 @@ def test_a_pod_becomes_ready() -> None:
 
 
 def test_writes_name_their_causes() -> None:
-    """Each status write is by the kubelet's actor and names the revision or timer that led to it."""
+    """Each status write is by the kubelet's actor and names the revision that led to it, and of a timer also that timer."""
 
     async def body(world: World) -> None:
         await world.pod()
@@ -89,7 +89,7 @@ def test_writes_name_their_causes() -> None:
         ]
         assert [e.origin.actor for e in written] == ["kubelet/n-0", "kubelet/n-0"]
         assert written[0].origin.causes == (created.revision,)
-        assert written[1].origin.causes == ("timer:pod",)
+        assert written[1].origin.causes == (written[0].revision, "timer:pod")
         assert all(e.origin.reconcile.startswith("kubelet/n-0#") for e in written)
 
     play_world(body)

@@ -259,7 +259,7 @@ async def test_many_watches_see_the_same(store: Store) -> None:
 
 async def test_a_slow_watch_never_skips(make: Maker) -> None:
     """Its buffer overflows again and again, at every place in a revision, and it still sees everything once."""
-    async with make(watch_buffer_events=3) as store:
+    async with make(watch_buffer_events=3, catch_up_revisions=1000) as store:
         async with store.watch("k", range_end=prefix_end("k")) as watch:
             batches: list[WatchBatch] = []
             for n in range(30):
