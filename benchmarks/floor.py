@@ -18,14 +18,14 @@ import trio.testing
 
 from benchmarks.manifests import running_pod
 from benchmarks.model import Benchmark, Case, Figures, Meter, number, without_gc
-from engine import default_scheme, to_json
+from engine import default_scheme
 
 BEST_OF = 5
 
 
 def event_seconds(count: int) -> tuple[float, int]:
     """CPU seconds of one event and its bytes: pack, checksum, buffered write."""
-    data = to_json(running_pod(), default_scheme())
+    data = default_scheme().to_dict(running_pod())
     pack = msgpack.Packer(use_bin_type=True).pack
     with tempfile.TemporaryFile(buffering=0) as file:
 

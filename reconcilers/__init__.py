@@ -10,7 +10,7 @@ from reconcilers.node_lifecycle import NodeLifecycle
 from reconcilers.pod_gc import PodGC
 from reconcilers.replicaset import ReplicaSetReconciler
 from reconcilers.replication_controller import ReplicationControllerReconciler
-from reconcilers.scheduler.scheduler import Scheduler
+from reconcilers.scheduler import Scheduler
 from reconcilers.service_account import ServiceAccountReconciler
 from reconcilers.taint_eviction import TaintEviction
 

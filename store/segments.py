@@ -320,11 +320,18 @@ class LogFiles:
             if isinstance(raw, Head):
                 schema = self._check_head(raw, number)
             yield Located(raw, name, found.offset, schema)
-        if schema == 0 and scanner.torn is None:
-            raise LogCorrupt(name, 0, "the segment has no head")
-        if schema == 0 and number == 1:
-            raise LogCorrupt(name, 0, "the log ends before its header; it was never opened")
         self.torn = scanner.torn
+        if schema == 0:
+            # Nothing was ever in it, so recovery begins it anew.
+            self.torn = self._headless(number, len(data), is_last=is_last)
+
+    def _headless(self, number: int, length: int, *, is_last: bool) -> Torn:
+        name = segment_name(number)
+        if number == 1:
+            raise LogCorrupt(name, 0, "the log ends before its header; it was never opened")
+        if not is_last:
+            raise LogCorrupt(name, 0, "the segment has no head")
+        return Torn(name, 0, length)
 
     def _parse(self, number: int, found: Frame) -> Raw:
         try:

@@ -25,8 +25,8 @@ from engine import (
     condition_of,
     is_ready,
 )
-from store import EventType
 from store import Event as LogEvent
+from store import EventType
 from wavetank.view import DeploymentView, View
 
 REMEMBERED: Final = 20_000

@@ -85,7 +85,8 @@ class ClusterState:
     def raw(self, kind: str) -> dict[Key, KubeObject]:
         """The objects of a kind as stored, without resourceVersion; not to be changed.
 
-        A kind of Kubernetes' is called "Pod", one of a user's by `kind_name`: "Website.example.org"."""
+        A kind of Kubernetes' is called "Pod", one of a user's by `kind_name`: "Website.example.org".
+        """
         return self._objects.get(kind, {})
 
     def kinds(self) -> list[str]:

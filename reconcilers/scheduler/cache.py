@@ -61,6 +61,7 @@ class Cache:
     _nodes: dict[str, NodeInfo] = attrs.field(factory=dict, init=False)
     _placed: dict[str, _Placed] = attrs.field(factory=dict, init=False)
     _assumed: dict[str, _Placed] = attrs.field(factory=dict, init=False)
+    _everywhere: dict[str, bool] = attrs.field(factory=dict, init=False)
     priorities: dict[int, int] = attrs.field(factory=dict, init=False)
     """How many placed pods there are of each priority."""
     _zones: dict[str, dict[NodeInfo, None]] = attrs.field(factory=dict, init=False)
@@ -85,6 +86,7 @@ class Cache:
             for position, info in enumerate(self._order):
                 info.position = position
             self._values.clear()
+            self._everywhere.clear()
         return self._order
 
     def values(self, topology_key: str) -> list[str | None]:
@@ -94,6 +96,14 @@ class Cache:
         if values is None:
             values = self._values[topology_key] = [n.labels.get(topology_key) for n in order]
         return values
+
+    def everywhere(self, topology_key: str) -> bool:
+        """Whether every node has the label."""
+        known = self._everywhere.get(topology_key)
+        values = self.values(topology_key)
+        if known is None:
+            known = self._everywhere[topology_key] = None not in values
+        return known
 
     @property
     def version(self) -> int:

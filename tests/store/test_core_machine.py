@@ -312,7 +312,7 @@ class LogMachine(StoreMachine):
 
 
 PROFILE = settings(
-    max_examples=60,
+    max_examples=120,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -36,7 +36,7 @@ class Checks:
     def __attrs_post_init__(self) -> None:
         for check in self.checks:
             if isinstance(check, PythonCheck):
-                self._functions[check.target] = self._load(check.target)
+                self._functions[check.target] = self._load(check)
 
     def evaluate(self, view: View, at: float) -> list[CheckResult]:
         """The outcome of each check now."""
@@ -81,17 +81,17 @@ class Checks:
             return title, True, ""
         return title, False, outcome if isinstance(outcome, str) else f"returned {outcome!r}"
 
-    def _load(self, target: str) -> Function:
-        name, _, attribute = target.partition(":")
-        module = self._modules.get(name) or self._module(name, target)
+    def _load(self, check: PythonCheck) -> Function:
+        name, _, attribute = check.target.partition(":")
+        module = self._modules.get(name) or self._module(name, check)
         self._modules[name] = module
         function = getattr(module, attribute, None)
         if not callable(function):
-            raise BadInput(f"python check {target}: {name} has no function {attribute}")
+            raise BadInput(f"{check.where}: {module.__file__ or name} has no function {attribute}")
         found: Function = function
         return found
 
-    def _module(self, name: str, target: str) -> ModuleType:
+    def _module(self, name: str, check: PythonCheck) -> ModuleType:
         """The module beside the experiment, as its text was read; else one that can be imported."""
         file = f"{name.replace('.', '/')}.py"
         source = self.files.texts.get(file)
@@ -99,14 +99,13 @@ class Checks:
             try:
                 return importlib.import_module(name)
             except ImportError as error:
-                shown = self.files.shown(file)
-                raise BadInput(
-                    f"python check {target}: {shown} does not exist and {name} cannot be imported: {error}"
-                ) from None
+                what = f"{self.files.shown(file)} does not exist and {name} cannot be imported"
+                raise BadInput(f"{check.where}: {what}: {error}") from None
         module = ModuleType(name)
         module.__file__ = self.files.shown(file)
         try:
             exec(compile(source, module.__file__, "exec"), module.__dict__)  # noqa: S102 - the user's own file
         except Exception as error:  # noqa: BLE001 - it may raise anything
-            raise BadInput(f"{module.__file__}: {type(error).__name__}: {error}") from None
+            what = f"{module.__file__} cannot be loaded: {type(error).__name__}: {error}"
+            raise BadInput(f"{check.where}: {what}") from None
         return module

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import cast
 
 from engine import Json, parse_duration, parse_label_selector
 from reconcilers import default_reconcilers
-from sim_nodes import SimulatedNode
 from wavetank.experiment.model import (
     Action,
     ApplyManifest,
@@ -23,31 +22,28 @@ from wavetank.experiment.model import (
     Step,
 )
 from wavetank.experiment.reader import Map, Reader
+from wavetank.experiment.steady_state import check_node
 from wavetank.experiment.validate import Path as FieldPath
-from wavetank.experiment.validate import field_path
 
 
-def method(reader: Reader, steps: list[Map], nodes: tuple[SimulatedNode, ...]) -> list[Step]:
+def read_method(reader: Reader, steps: list[Map], nodes: Collection[str]) -> list[Step]:
+    """The steps in the file's order. Raises BadInput."""
     found = []
-    known = {node.name: None for node in nodes}
     for index, step in enumerate(steps):
         path: FieldPath = ("spec", "method", index)
         at = reader.parse((*path, "at"), parse_duration, step["at"])
         kind = next(key for key in step if key != "at")
-        action = self._action((*path, kind), kind, step[kind])
+        action = _action(reader, (*path, kind), kind, step[kind])
         target = getattr(action, "node", None)
-        name = target.name if isinstance(target, NodeTarget) else target
-        if isinstance(name, str) and name and name not in known:
-            allowed = ", ".join(known)
-            key = "node" if isinstance(target, str) else "name"
-            raise reader.fault(
-                (*path, kind, key), f"no node is called {name!r}; allowed: {allowed}"
-            )
-        line = self.document.line(field_path(path))
-        found.append(Step(at=at, action=action, line=line))
+        if isinstance(target, NodeTarget) and target.name:
+            check_node(reader, (*path, kind, "name"), target.name, nodes)
+        elif isinstance(target, str):
+            check_node(reader, (*path, kind, "node"), target, nodes)
+        found.append(Step(at=at, action=action, where=reader.where((*path, kind))))
     return found
 
-def action(reader: Reader, path: FieldPath, kind: str, value: Json) -> Action:  # noqa: PLR0911 - one return a case
+
+def _action(reader: Reader, path: FieldPath, kind: str, value: Json) -> Action:  # noqa: PLR0911 - one return a case
     if isinstance(value, str):
         reader.check_manifest(path, value)
         return ApplyManifest(file=value)
@@ -78,14 +74,20 @@ def action(reader: Reader, path: FieldPath, kind: str, value: Json) -> Action:  
                 namespace=namespace,
             )
         case "delete":
-            return self._delete(path, options, namespace)
+            return _delete(reader, path, options, namespace)
         case "restartReconciler":
-            return RestartReconciler(name=str(options["name"]))
+            name = str(options["name"])
+            known = [reconciler.name for reconciler in default_reconcilers()]
+            if name not in known:
+                what = f"no reconciler is called {name!r}; allowed: {', '.join(known)}"
+                raise reader.fault((*path, "name"), what)
+            return RestartReconciler(name=name)
         case _:
             return CordonNode(node=str(options["node"]), unschedulable=kind == "cordon")
 
-def delete(reader: Reader, path: FieldPath, options: Map, namespace: str) -> DeleteObjects:
-    reader.parse((*path, "kind"), self.scheme.resource_of, options["kind"])
+
+def _delete(reader: Reader, path: FieldPath, options: Map, namespace: str) -> DeleteObjects:
+    reader.parse((*path, "kind"), reader.scheme.resource_of, options["kind"])
     selector = str(options.get("selector", ""))
     reader.parse((*path, "selector"), parse_label_selector, selector)
     if ("name" in options) == ("selector" in options):

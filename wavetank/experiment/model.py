@@ -67,6 +67,8 @@ class PythonCheck:
     """`target` is MODULE:FUNCTION; the function is called with a View and returns True or None when all is well."""
 
     target: str
+    where: str = ""
+    """FILE:LINE: field.path, for what is wrong with it."""
 
 
 Check: TypeAlias = DeploymentAvailable | PodsReady | NodeReady | PythonCheck
@@ -74,29 +76,39 @@ Check: TypeAlias = DeploymentAvailable | PodsReady | NodeReady | PythonCheck
 
 @attrs.frozen(kw_only=True)
 class CrashNode:
+    """Take its power."""
+
     node: NodeTarget
 
 
 @attrs.frozen(kw_only=True)
 class RestartNode:
+    """Give it its power back."""
+
     node: NodeTarget
     containers: Containers = "lost"
 
 
 @attrs.frozen(kw_only=True)
 class PartitionNode:
+    """Cut it off from the API server."""
+
     node: NodeTarget
     seconds: float
 
 
 @attrs.frozen(kw_only=True)
 class PauseKubelet:
+    """Stop its kubelet, as SIGSTOP does."""
+
     node: NodeTarget
     seconds: float
 
 
 @attrs.frozen(kw_only=True)
 class ScaleDeployment:
+    """Set its replicas."""
+
     name: str
     replicas: int
     namespace: str = "default"
@@ -104,6 +116,8 @@ class ScaleDeployment:
 
 @attrs.frozen(kw_only=True)
 class ApplyManifest:
+    """As `kubectl apply -f`; `file` is a name in the experiment's files."""
+
     file: str
 
 
@@ -119,12 +133,16 @@ class DeleteObjects:
 
 @attrs.frozen(kw_only=True)
 class CordonNode:
+    """Take it out of scheduling, or back into it."""
+
     node: str
     unschedulable: bool = True
 
 
 @attrs.frozen(kw_only=True)
 class RestartReconciler:
+    """Kill it, and start it with empty memory."""
+
     name: str
 
 
@@ -143,11 +161,11 @@ Action: TypeAlias = (
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """One action and when: seconds from the settled start. `line` is where the file says so."""
+    """One action and when: seconds from the settled start. `where` is FILE:LINE: field.path, for what goes wrong."""
 
     at: float
     action: Action
-    line: int = 0
+    where: str = ""
 
 
 @attrs.frozen(kw_only=True)

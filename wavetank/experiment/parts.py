@@ -8,6 +8,7 @@ from typing import Final, cast
 import attrs
 
 from engine import (
+    ZERO,
     DurationRange,
     Json,
     Quantity,
@@ -25,16 +26,13 @@ DEFAULT_CAPACITY: Final[Mapping[str, Json]] = {"cpu": "4", "memory": "8Gi", "pod
 """What a node group without `capacity` has, and what one leaves out of it."""
 
 
-def nodes(reader: Reader, groups: list[Map]) -> tuple[SimulatedNode, ...]:
+def read_nodes(reader: Reader, groups: list[Map]) -> tuple[SimulatedNode, ...]:
+    """The nodes of all groups, in order. Raises BadInput."""
     nodes: list[SimulatedNode] = []
     names: dict[str, None] = {}
     for index, group in enumerate(groups):
         path: FieldPath = ("spec", "cluster", "nodes", index)
-        given = cast("Map", group.get("capacity", {}))
-        capacity = {
-            name: reader.parse((*path, "capacity", name), Quantity.parse, value)
-            for name, value in {**DEFAULT_CAPACITY, **given}.items()
-        }
+        capacity = _capacity(reader, (*path, "capacity"), cast("Map", group.get("capacity", {})))
         taints = tuple(
             Taint(
                 key=str(taint["key"]),
@@ -61,10 +59,24 @@ def nodes(reader: Reader, groups: list[Map]) -> tuple[SimulatedNode, ...]:
     return tuple(nodes)
 
 
-def settings(reader: Reader, given: Map) -> Settings:
+def _capacity(reader: Reader, path: FieldPath, given: Map) -> dict[str, Quantity]:
+    capacity = {}
+    for name, value in {**DEFAULT_CAPACITY, **given}.items():
+        amount = reader.parse((*path, name), Quantity.parse, value)
+        if amount < ZERO:
+            raise reader.fault((*path, name), f"{value} is negative; allowed: 0 or more")
+        capacity[name] = amount
+    return capacity
+
+
+def read_settings(reader: Reader, given: Map) -> Settings:
+    """The settings of the version that `compat` names, with what is given in their place. Raises BadInput."""
     path: FieldPath = ("spec", "cluster", "settings")
     settings = Settings()
     if "compat" in given:
+        if not isinstance(given["compat"], str):
+            what = f'{given["compat"]} is a number; allowed: a version in quotes, such as "1.30"'
+            raise reader.fault((*path, "compat"), what)
         version = reader.parse((*path, "compat"), _version, given["compat"])
         settings = Settings.for_version(version)
     fields = {field_name_outside(f.name): f for f in attrs.fields(Settings)}
@@ -77,10 +89,11 @@ def settings(reader: Reader, given: Map) -> Settings:
             allowed = ", ".join(fields)
             raise reader.fault((*path, name), f"unknown setting; allowed: {allowed}")
         default = getattr(settings, field.name)
-        changes[field.name] = self._setting((*path, name), default, value)
+        changes[field.name] = _setting(reader, (*path, name), default, value)
     return attrs.evolve(settings, **changes)  # type: ignore[arg-type]  # checked by _setting
 
-def setting(reader: Reader, path: FieldPath, default: object, value: Json) -> object:
+
+def _setting(reader: Reader, path: FieldPath, default: object, value: Json) -> object:
     """A value of the type that the setting's default has: durations may be written as such."""
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -101,7 +114,8 @@ def setting(reader: Reader, path: FieldPath, default: object, value: Json) -> ob
     return float(value)
 
 
-def images(reader: Reader, rules: list[Map]) -> tuple[ImageBehaviour, ...]:
+def read_images(reader: Reader, rules: list[Map]) -> tuple[ImageBehaviour, ...]:
+    """The rules in order. Raises BadInput."""
     found = []
     for index, rule in enumerate(rules):
         path: FieldPath = ("spec", "images", index)

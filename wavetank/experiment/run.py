@@ -62,6 +62,7 @@ def run_experiment(
     durability: Durability = Durability.BUFFERED,
 ) -> Result[None]:
     """Run the experiment in virtual time. Raises BadInput for what only shows when it runs."""
+    steady_state = Checks(experiment.steady_state, experiment.files)
 
     def build(simulation: Simulation) -> Cluster:
         return Cluster(
@@ -76,7 +77,7 @@ def run_experiment(
         )
 
     async def body(cluster: Cluster, measures: Measures, checks: list[CheckResult]) -> None:
-        await _Conductor(experiment, cluster, measures, checks).conduct()
+        await _Conductor(experiment, cluster, steady_state, measures, checks).conduct()
 
     return run_cluster(
         build, body, seed=experiment.seed, invariants=experiment.invariants, tell=tell
@@ -87,14 +88,11 @@ def run_experiment(
 class _Conductor:
     experiment: Experiment
     cluster: Cluster
+    checks: Checks
     measures: Measures
     results: list[CheckResult]
-    checks: Checks = attrs.field(init=False)
     _started: float = attrs.field(default=0.0, init=False)
     _busiest: str = attrs.field(default="", init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.checks = Checks(self.experiment.steady_state, self.experiment.files)
 
     async def conduct(self) -> None:
         experiment, cluster = self.experiment, self.cluster
@@ -148,8 +146,7 @@ class _Conductor:
         try:
             await self._act(step.action)
         except (ApiError, UnknownTarget) as error:
-            shown = self.experiment.files.shown(self.experiment.text_name)
-            raise BadInput(f"{shown}:{step.line}: spec.method: {error}") from None
+            raise BadInput(f"{step.where}: {error}") from None
 
     def _node(self, target: NodeTarget) -> str:
         if target.name:

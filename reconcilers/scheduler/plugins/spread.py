@@ -67,6 +67,10 @@ class Weighing:
     constraints: tuple[SoftConstraint, ...]
     strict: bool
 
+    @property
+    def keys(self) -> list[str]:
+        return [constraint.topology_key for constraint in self.constraints]
+
 
 @attrs.frozen
 class PodTopologySpread:
@@ -160,27 +164,32 @@ class PodTopologySpread:
 
         Nodes without a key gain nothing from its constraint; with `strict` they score 0 and do not count at all.
         """
-        columns = [take(self.cache.values(c.topology_key), positions) for c in state.constraints]
-        if state.strict and any(None in column for column in columns):
-            kept = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
-            scores = [0] * len(positions)
-            if kept:
-                scored = self.scores([positions[i] for i in kept], state, weight)
-                for i, score in zip(kept, scored, strict=True):
-                    scores[i] = score
-            return scores
-        totals = [0.0] * len(positions)
-        for constraint, column in zip(state.constraints, columns, strict=True):
-            if constraint.counts is None:
-                worth = self._worth_of_hosts(constraint, column, positions)
-            else:
-                worth = _worth_of_domains(constraint, constraint.counts.counts, column)
-            totals = list(map(operator.add, totals, worth))
-        return self._normalised(totals, weight)
+        if state.strict and not all(map(self.cache.everywhere, state.keys)):
+            return self._scores_of_some(positions, state, weight)
+        return self._normalised(self._totals(positions, state), weight)
 
-    def _worth_of_hosts(
-        self, constraint: SoftConstraint, column: list[str | None], positions: Sequence[int]
-    ) -> list[float]:
+    def _scores_of_some(self, positions: Sequence[int], state: Weighing, weight: int) -> list[int]:
+        columns = [take(self.cache.values(key), positions) for key in state.keys]
+        kept = [i for i, values in enumerate(zip(*columns, strict=True)) if None not in values]
+        scores = [0] * len(positions)
+        if kept:
+            totals = self._totals([positions[i] for i in kept], state)
+            for i, score in zip(kept, self._normalised(totals, weight), strict=True):
+                scores[i] = score
+        return scores
+
+    def _totals(self, positions: Sequence[int], state: Weighing) -> list[float]:
+        totals: list[float] = []
+        for constraint in state.constraints:
+            if constraint.counts is None:
+                worth = self._worth_of_hosts(constraint, positions)
+            else:
+                column = take(self.cache.values(constraint.topology_key), positions)
+                worth = _worth_of_domains(constraint, constraint.counts.counts, column)
+            totals = list(map(operator.add, totals, worth)) if totals else worth
+        return totals
+
+    def _worth_of_hosts(self, constraint: SoftConstraint, positions: Sequence[int]) -> list[float]:
         """What the pods on each node itself add. Mostly few nodes have any."""
         base, scale = float(constraint.max_skew - 1), math.log(len(positions) + 2)
         found = constraint.selection.by_node
@@ -192,9 +201,10 @@ class PodTopologySpread:
         else:
             order = self.cache.order
             worth = [found.get(order[p], 0) * scale + base for p in positions]
-        if None in column:
-            return [0.0 if v is None else w for w, v in zip(worth, column, strict=True)]
-        return worth
+        if self.cache.everywhere(constraint.topology_key):
+            return worth
+        column = take(self.cache.values(constraint.topology_key), positions)
+        return [0.0 if v is None else w for w, v in zip(worth, column, strict=True)]
 
     def _normalised(self, totals: list[float], weight: int) -> list[int]:
         """100 for the least, less for more: 100 * (max + min - s) / max."""
