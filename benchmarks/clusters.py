@@ -40,7 +40,7 @@ class Follower:
 
     total: int
     tell: Callable[[float, str], None]
-    counts: Callable[[Pod], bool] = lambda pod: True
+    counts: Callable[[Pod], bool] = lambda _: True
     ready: int = 0
     evicted: int = 0
     """Pods that were marked for deletion."""
@@ -124,6 +124,7 @@ def run(body: Body, *, nodes: int, seed: int = 1) -> Figures:
             return figures
 
         figures = wavetank.run(main, nodes=nodes, seed=seed, log=path, invariants=()).value
+        assert figures is not None
     figures["peak_rss_mib"] = peak_rss_mib()
     events = figures.get("events")
     if events:

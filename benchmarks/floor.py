@@ -44,9 +44,7 @@ def timer_seconds(count: int) -> float:
         for _ in range(count):
             await trio.sleep(1)
 
-    return (
-        _best(lambda: trio.run(tick, clock=trio.testing.MockClock(autojump_threshold=0))) / count
-    )
+    return _best(lambda: trio.run(tick, clock=trio.testing.MockClock(autojump_threshold=0))) / count
 
 
 def _best(work: Callable[[], object]) -> float:

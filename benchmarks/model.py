@@ -17,6 +17,7 @@ Case: TypeAlias = Mapping[str, Value]
 Figures: TypeAlias = dict[str, float | int | str]
 """What was measured, by names that end in their unit."""
 Results: TypeAlias = Sequence[tuple[Case, Figures]]
+"""Each case with its figures."""
 
 
 @attrs.define(eq=False)
@@ -28,7 +29,7 @@ class Meter:
     meter.wall_seconds, meter.cpu_seconds
     """
 
-    tell: Callable[[float, str], None] = lambda share, what: None
+    tell: Callable[[float, str], None] = lambda _share, _what: None
     """Told the share that is done (0 to 1), and of what."""
     profile: cProfile.Profile | None = None
     wall_seconds: float = 0.0

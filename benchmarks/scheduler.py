@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
+from benchmarks.model import Benchmark, Case, Figures, Meter, number, without_gc
 from engine import (
     Affinity,
     Container,
@@ -31,18 +32,17 @@ from engine import (
     Uid,
     WeightedPodAffinityTerm,
 )
-from benchmarks.model import Benchmark, Case, Figures, Meter, number, without_gc
 from reconcilers.scheduler.core import Bind, Fail, SchedulerCore
 
 HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 
 
-def node(number: int) -> Node:
-    name = f"node-{number}"
+def node(n: int) -> Node:
+    name = f"node-{n}"
     amounts = {"cpu": "32", "memory": "256Gi", "pods": "110"}
     return Node(
         metadata=ObjectMeta(
-            name=name, uid=Uid(name), labels={HOSTNAME: name, ZONE: f"zone-{number % 3}"}
+            name=name, uid=Uid(name), labels={HOSTNAME: name, ZONE: f"zone-{n % 3}"}
         ),
         status=NodeStatus(allocatable={k: Quantity.parse(v) for k, v in amounts.items()}),
     )
@@ -53,7 +53,7 @@ def pod(
 ) -> Pod:
     name = f"pod-{number}"
     requests = {"cpu": Quantity.parse(cpu), "memory": Quantity.parse("200Mi")}
-    owners = ()
+    owners: tuple[OwnerReference, ...] = ()
     if owner:
         owners = (
             OwnerReference(
@@ -133,8 +133,8 @@ SHAPES: dict[str, Callable[[int], Pod]] = {
 
 def core_with(nodes: int) -> SchedulerCore:
     core = SchedulerCore(Settings(), Draws(1).integer)
-    for number in range(nodes):
-        core.node_changed(None, node(number), 0)
+    for n in range(nodes):
+        core.node_changed(None, node(n), 0)
     for group in range(1000):
         name = f"rs-{group}"
         owner = ReplicaSet(metadata=ObjectMeta(name=name, namespace="default", uid=Uid(name)))

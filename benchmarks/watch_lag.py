@@ -6,18 +6,19 @@ the events that arrive, is the price of one delivery.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import attrs
 import trio
 
-from benchmarks.manifests import NAMESPACE, running_pod
+from benchmarks.manifests import running_pod
 from benchmarks.model import Benchmark, Case, Figures, Meter, number
 from engine import (
     Client,
     Condition,
     Informer,
-    Node,
     ObjectCodec,
-    ObjectMeta,
     Pod,
     Settings,
     Simulation,
@@ -25,11 +26,12 @@ from engine import (
     open_api_server,
     run_simulation,
 )
-from engine.sim import Clock
 from store import open_store
 
 BURST = 100
 """Updates written in one breath: then everyone reads."""
+QUIET_SECONDS = 0.001
+"""Virtual time passes only when nobody has anything to do."""
 
 
 @attrs.define(eq=False)
@@ -38,9 +40,9 @@ class _World:
 
     client: Client
     simulation: Simulation
+    nursery: trio.Nursery
     pods: list[Pod]
     delivered: int = 0
-    nursery: trio.Nursery = attrs.field(init=False)
 
     async def watch(self, nodes: int, informers: int) -> None:
         """Open the watches, and wait until all are."""
@@ -53,7 +55,7 @@ class _World:
             self.nursery.start_soon(informer.run)
             await informer.synced()
             informer.add_handler(self._count)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(QUIET_SECONDS)
 
     def _count(self, change: object) -> None:
         del change
@@ -65,7 +67,7 @@ class _World:
             for first in range(0, updates, BURST):
                 for n in range(first, min(first + BURST, updates)):
                     await self._write(n)
-                await trio.testing.wait_all_tasks_blocked()
+                await trio.sleep(QUIET_SECONDS)
                 meter.tell(first / updates, f"{first} of {updates} updates")
 
     async def _write(self, n: int) -> None:
@@ -74,6 +76,23 @@ class _World:
         said = Condition(type="benchmarks/Round", status="True", message=str(n))
         status = attrs.evolve(pod.status, conditions=(*pod.status.conditions[:5], said))
         self.pods[position] = await self.client.update_status(attrs.evolve(pod, status=status))
+
+
+@asynccontextmanager
+async def _open(simulation: Simulation, nodes: int) -> AsyncIterator[_World]:
+    """A store, a server and one pod on each of `nodes` nodes."""
+    scheme, clock, draws = default_scheme(), simulation.clock, simulation.draws
+    async with (
+        open_store(codec=ObjectCodec(scheme), clock=clock.now_ns) as store,
+        open_api_server(store=store, scheme=scheme, clock=clock, draws=draws) as server,
+        trio.open_nursery() as nursery,
+    ):
+        client = Client(endpoint=server, scheme=scheme)
+        pods = [
+            await client.create(running_pod(f"pod-{n}", f"node-{n}")) for n in range(max(1, nodes))
+        ]
+        yield _World(client, simulation, nursery, pods)
+        nursery.cancel_scope.cancel()
 
 
 def measure(case: Case, meter: Meter) -> Figures:
@@ -97,3 +116,15 @@ def measure(case: Case, meter: Meter) -> Figures:
         "us_per_update_alone": round(alone.cpu_seconds / updates * 1e6, 1),
         "us_per_delivered": round(more / max(1, delivered) * 1e6, 2),
     }
+
+
+BENCHMARK = Benchmark(
+    name="watch_lag",
+    about="status updates of pods, watched by many kubelets and some informers",
+    cases={
+        "tiny": ({"watches": 3, "informers": 2, "updates": 10},),
+        "small": ({"watches": 1_000, "informers": 20, "updates": 2_000},),
+        "full": ({"watches": 5_000, "informers": 20, "updates": 10_000},),
+    },
+    measure=measure,
+)

@@ -3,12 +3,14 @@
 Packages above import from here; inside engine, modules import their siblings by name.
 """
 
-from engine.api.cause import USER, acting, current_origin, set_causes, set_origin
-from engine.api.errors import (
+from engine.api import (
+    USER,
     AlreadyExists,
     ApiError,
+    ApiServer,
     BadRequest,
     Conflict,
+    Endpoint,
     FieldError,
     Forbidden,
     Gone,
@@ -16,27 +18,29 @@ from engine.api.errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
-    ServerTimeout,
-    Timeout,
-    TooManyRequests,
-    Unavailable,
-)
-from engine.api.request import (
-    Endpoint,
     ObjectList,
     PatchType,
     Preconditions,
     Propagation,
     Request,
+    ServerStatistics,
+    ServerTimeout,
     Subresource,
+    Timeout,
+    TooManyRequests,
+    Unavailable,
     Verb,
     WatchEvent,
     WatchEventType,
     WatchRequest,
     WatchStream,
+    acting,
+    current_origin,
+    decorated,
+    open_api_server,
+    set_causes,
+    set_origin,
 )
-from engine.api.server import ApiServer, open_api_server
-from engine.api.shape import decorated
 from engine.control import (
     Cache,
     Change,
@@ -420,6 +424,7 @@ __all__ = [
     "SeededScheduler",
     "Selector",
     "SelectorError",
+    "ServerStatistics",
     "ServerTimeout",
     "Service",
     "ServiceAccount",

@@ -108,10 +108,10 @@ class EmbeddedStore:
             min_create_revision=min_create_revision,
             max_create_revision=max_create_revision,
         )
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
         result = self.core.range(get)
-        self.settle()
+        await self._answer()
         return result
 
     def history(self, from_revision: int = 0, to_revision: int | None = None) -> Iterator[Event]:
@@ -186,9 +186,11 @@ class EmbeddedStore:
 
     async def lease_keep_alive(self, lease: int) -> LeaseStatus:
         """Have the lease run its full time again. Raises LeaseNotFound."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
-        return self.core.leases.keep_alive(lease, self.clock())
+        status = self.core.leases.keep_alive(lease, self.clock())
+        await self._answer()
+        return status
 
     async def lease_revoke(self, lease: int, *, origin: Origin) -> Revision:
         """End the lease and delete its keys, in one transaction. Raises LeaseNotFound."""
@@ -201,16 +203,20 @@ class EmbeddedStore:
 
     async def lease_time_to_live(self, lease: int) -> LeaseStatus:
         """What is left of the lease, and its keys in order. Raises LeaseNotFound."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
         status = self.core.leases.status(lease, self.clock())
-        return attrs.evolve(status, keys=tuple(self.core.leases.keys(lease)))
+        keys = tuple(self.core.leases.keys(lease))
+        await self._answer()
+        return attrs.evolve(status, keys=keys)
 
     async def leases(self) -> tuple[int, ...]:
         """The ids of all leases, in order."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
-        return self.core.leases.ids()
+        ids = self.core.leases.ids()
+        await self._answer()
+        return ids
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -244,7 +250,7 @@ class EmbeddedStore:
             self._sleeper = None
             try:
                 _wake(self.core.tick(self.clock()))
-                self.settle()
+                self.settle(self.core.journal.position)
             except NoSpace:
                 await trio.sleep(_RETRY_SECONDS)
             except StoreFailed:
@@ -269,15 +275,16 @@ class EmbeddedStore:
             raise StoreFailed(str(self._failure)) from self._failure
 
     async def _answer(self) -> None:
-        """Let others act, then make what they and the caller did durable."""
+        """Let others act, then make what the caller did or saw durable."""
+        position = self.core.journal.position
         await trio.lowlevel.cancel_shielded_checkpoint()
-        self.settle()
+        self.settle(position)
 
-    def settle(self) -> None:
-        """Make all that has happened durable. Raises StoreFailed, from now on always."""
+    def settle(self, position: int) -> None:
+        """Make what had happened by `position` of the journal durable. Raises StoreFailed, from now on always."""
         self._check_failed()
         try:
-            self.core.journal.settle()
+            self.core.journal.settle(position)
         except StoreFailed as error:
             self._failure = error
             self._wake_all()

@@ -35,6 +35,7 @@ from store.limits import Limits
 from store.protocol import Codec
 from store.records import EMPTY_REVISION, Durability
 from store.segments import (
+    LOCK,
     Chain,
     Closed,
     Head,
@@ -71,7 +72,10 @@ class FileJournal:
     _number: int = attrs.field(default=0, init=False)
     _written: int = attrs.field(default=0, init=False)
     """Bytes of the segment that the operating system has."""
-    _unsynced: bool = attrs.field(default=False, init=False)
+    _position: int = attrs.field(default=0, init=False)
+    """Records written since the log was opened."""
+    _synced: int = attrs.field(default=0, init=False)
+    """Those of them that the disk has."""
     _buffer: list[bytes] = attrs.field(factory=list, init=False)
     _buffered: int = attrs.field(default=0, init=False)
     _revision: int = attrs.field(default=EMPTY_REVISION, init=False)
@@ -97,8 +101,10 @@ class FileJournal:
 
     def create(self, header: Mapping[str, object]) -> None:
         """Begin a new log. Raises LogExists, LogBusy, LogError, NoSpace."""
+        self.header = header
+        self._head_bytes(1)  # a header that cannot be written is refused before anything is made
         try:
-            if self.layer.exists(self.path) and self.layer.names(self.path):
+            if self._is_taken():
                 raise LogExists(f"{self.path}: there is something already; resume it, or remove it")
             self.layer.make_directory(self.path)
             self._lock = lock_log(self.layer, self.path)
@@ -106,12 +112,17 @@ class FileJournal:
             raise LogExists(f"{self.path}: there is a file; a log is a directory") from error
         except OSError as error:
             raise LogError(f"{self.path}: {error.strerror}") from error
-        self.header = header
         try:
             self._next_segment()
         except BaseException:
             self.abandon()
             raise
+
+    def _is_taken(self) -> bool:
+        """Whether there is anything at the path but an empty directory, or one that a failed `create` left."""
+        return self.layer.exists(self.path) and any(
+            name != LOCK for name in self.layer.names(self.path)
+        )
 
     def recover(self, header: Mapping[str, object] | None) -> Iterator[Entry]:
         """Continue a log: yields all it holds, and is ready to append once it has.
@@ -139,10 +150,10 @@ class FileJournal:
         if self.torn is not None:
             self._written = self.torn.offset
             self._file.truncate(self._written)
-            self._unsynced = True
+            self._position += 1
         if self._written == 0:
             self._append_to(self._file, self._head_bytes(number))
-        self.settle()
+        self.settle(self._position)
 
     def _entries(self, located: Located) -> Iterator[Entry]:
         raw = located.raw
@@ -204,7 +215,7 @@ class FileJournal:
         except OSError as error:
             self._take_back(file, error)
         self._written += len(data)
-        self._unsynced = True
+        self._position += 1
 
     def _take_back(self, file: AppendFile, error: OSError) -> None:
         if error.errno not in _FULL:
@@ -227,10 +238,19 @@ class FileJournal:
         assert self._file is not None, "the log is not open"
         return self._file
 
-    def settle(self) -> None:
-        """With `fsync`, wait until the disk has everything. Raises StoreFailed, from then on always."""
+    @property
+    def position(self) -> int:
+        """How many records have been written."""
+        return self._position
+
+    def settle(self, position: int) -> None:
+        """With `fsync`, wait until the disk has the records up to `position`. Raises StoreFailed, from then on always.
+
+        A later record does not make a caller wait: else the first writer of a round, once answered, would have its next record
+        synced by the second, and so on (tests/store/test_filelog.py, test_writers_of_the_same_moment_share_a_sync).
+        """
         self._check_usable()
-        if self._unsynced and self.durability is Durability.FSYNC:
+        if position > self._synced and self.durability is Durability.FSYNC:
             self._sync(self._open_file())
 
     def _sync(self, file: AppendFile) -> None:
@@ -238,7 +258,7 @@ class FileJournal:
             file.sync()
         except OSError as error:
             self._fail(f"a sync failed: {error.strerror}", error)
-        self._unsynced = False
+        self._synced = self._position
         self._syncs += 1
 
     # -- segments ------------------------------------------------------------------------------
@@ -258,7 +278,7 @@ class FileJournal:
         present, size = self._file, self._written
         if present is not None:
             self._flush()
-            self.settle()
+            self.settle(self._position)
             size = self._written
         number = self._number + 1
         path = self.path / segment_name(number)
@@ -281,7 +301,7 @@ class FileJournal:
         if present is not None:
             present.close()
         if self.durability is Durability.FSYNC:
-            self.settle()
+            self.settle(self._position)
             self._sync_names()
 
     def _sync_names(self) -> None:
@@ -309,7 +329,7 @@ class FileJournal:
                 closed = Closed(revision=self._revision, digest=self._digest.value)
                 self._write(closed_payload(closed))
                 self._flush()
-                self.settle()
+                self.settle(self._position)
         finally:
             self.abandon()
 

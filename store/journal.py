@@ -66,8 +66,13 @@ class Journal(Protocol):
         """Write a mark. Raises NoSpace, StoreFailed."""
         ...
 
-    def settle(self) -> None:
-        """Make all that was appended as durable as was promised. Raises StoreFailed."""
+    @property
+    def position(self) -> int:
+        """How much has been appended: what a caller that has seen all of it gives to `settle`."""
+        ...
+
+    def settle(self, position: int) -> None:
+        """Make what was appended up to `position` as durable as was promised. Raises StoreFailed."""
         ...
 
     def commits(self, first: int) -> Iterator[Commit]:
@@ -116,7 +121,12 @@ class MemoryJournal:
         if isinstance(mark, CompactedTo):
             self._fold()
 
-    def settle(self) -> None:
+    @property
+    def position(self) -> int:
+        """There is nothing to settle."""
+        return 0
+
+    def settle(self, position: int) -> None:
         """Memory promises nothing."""
 
     def commits(self, first: int) -> Iterator[Commit]:

@@ -36,8 +36,8 @@ class Watched(Protocol):
         """Raises StoreClosed, StoreFailed."""
         ...
 
-    def settle(self) -> None:
-        """Make what has happened durable. Raises StoreFailed."""
+    def settle(self, position: int) -> None:
+        """Make what had happened by `position` of the journal durable. Raises StoreFailed."""
         ...
 
     def set_alarm(self) -> None:
@@ -109,7 +109,7 @@ class EmbeddedWatch:
             raise StoreClosed("the watch is not open; use it inside its `async with`")
         self._store.check_open()
         # Settled first: a batch taken could not be put back if the sync failed.
-        self._store.settle()
+        self._store.settle(self._store.core.journal.position)
         return self._store.core.deliver(self._watcher, prev_kv=self._prev_kv)
 
     async def _wait(self) -> None:

@@ -4,6 +4,7 @@ A fault is written through the API as a `Fault` object by the actor `chaos` befo
 done to the cluster, and what follows has the fault's revision among its causes. Every fault with a duration heals by itself, and every
 one can be taken back; what it held is released, whatever happened to its target meanwhile. The log is told of that too: the Fault's
 phase goes from Active to Healed. What takes no time (a restart) is Healed from the start, and a restart heals the crash before it.
+A fault that meets a node that is down already has no effect, and its record says so: which node is down when is for the run to decide.
 """
 
 from __future__ import annotations
@@ -82,11 +83,13 @@ class Chaos:
         """Take the node's power: kubelet and containers are gone at once, and nobody says so."""
         machine = self._node(node)
         if not machine.process.living:
-            raise UnknownTarget(f"node {node} is down already")
+            await self._begin("crashNode", node, node, _NO_EFFECT, lasting=False)
+            return
         active = await self._begin("crashNode", node, node)
         self._crashes[node] = active
-        with acting(active.origin):
-            await machine.crash()
+        if machine.process.living:  # else another fault was quicker
+            with acting(active.origin):
+                await machine.crash()
 
     async def restart(self, node: str, *, containers: Containers = "lost") -> None:
         """Give a crashed node its power back (or reboot a running one); `containers`: "lost" or "kept"."""
@@ -113,10 +116,12 @@ class Chaos:
         """Stop the kubelet as SIGSTOP does, for `seconds` or until the returned function is called; containers run on."""
         machine = self._node(node)
         if not machine.process.living:
-            raise UnknownTarget(f"node {node} is down: its kubelet cannot be paused")
+            await self._begin("pauseKubelet", node, node, _NO_EFFECT, lasting=False)
+            return _nothing
         active = await self._begin("pauseKubelet", node, node, _for(seconds))
-        if not machine.process.living:
-            raise UnknownTarget(f"node {node} went down before its kubelet was paused")
+        if not machine.process.living:  # another fault was quicker
+            await self._record_healed(active)
+            return _nothing
         hold = machine.process.pause(ACTOR)
         return self._healing(active, seconds, hold.release)
 
@@ -182,6 +187,13 @@ class Chaos:
         status = attrs.evolve(active.fault.status, phase="Healed", healed=now)
         with acting(active.origin), suppress(NotFound, Conflict):  # somebody took the record away
             await self.client.update(attrs.evolve(active.fault, status=status))
+
+
+_NO_EFFECT: Final = {"effect": "none: the node is down"}
+
+
+def _nothing() -> None:
+    """Heals a fault that had no effect."""
 
 
 def _for(seconds: float | None) -> dict[str, str]:

@@ -1,1 +1,77 @@
-"""The API server: what is asked of it (`request`), what it answers, and how it decides (`server` has the map)."""
+"""The API server, and the seam through which every process reaches it."""
+
+from engine.api.cause import USER, acting, current_origin, set_causes, set_origin
+from engine.api.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    FieldError,
+    Forbidden,
+    Gone,
+    InternalError,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    ServerTimeout,
+    Timeout,
+    TooManyRequests,
+    Unavailable,
+)
+from engine.api.feed import Limits
+from engine.api.request import (
+    Endpoint,
+    ObjectList,
+    PatchType,
+    Preconditions,
+    Propagation,
+    Request,
+    Subresource,
+    Verb,
+    WatchEvent,
+    WatchEventType,
+    WatchRequest,
+    WatchStream,
+)
+from engine.api.server import ApiServer, ServerStatistics, open_api_server
+from engine.api.shape import decorated
+
+__all__ = [
+    "USER",
+    "AlreadyExists",
+    "ApiError",
+    "ApiServer",
+    "BadRequest",
+    "Conflict",
+    "Endpoint",
+    "FieldError",
+    "Forbidden",
+    "Gone",
+    "InternalError",
+    "Invalid",
+    "Limits",
+    "MethodNotAllowed",
+    "NotFound",
+    "ObjectList",
+    "PatchType",
+    "Preconditions",
+    "Propagation",
+    "Request",
+    "ServerStatistics",
+    "ServerTimeout",
+    "Subresource",
+    "Timeout",
+    "TooManyRequests",
+    "Unavailable",
+    "Verb",
+    "WatchEvent",
+    "WatchEventType",
+    "WatchRequest",
+    "WatchStream",
+    "acting",
+    "current_origin",
+    "decorated",
+    "open_api_server",
+    "set_causes",
+    "set_origin",
+]

@@ -28,8 +28,6 @@ IMMORTAL_NAMESPACES: Final = ("default", "kube-system", "kube-public")
 NOT_READY_TAINT: Final = "node.kubernetes.io/not-ready"
 UNREACHABLE_TAINT: Final = "node.kubernetes.io/unreachable"
 DEFAULT_ACCOUNT: Final = "default"
-HIGHEST_USER_PRIORITY: Final = 1_000_000_000
-SYSTEM_PREFIX: Final = "system-"
 
 
 class View(Protocol):

@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from engine.api.mergekeys import PLAIN, Shape
+from engine.api.mergekeys import Shape
 from engine.objects.base import Json
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -168,6 +168,3 @@ def last_applied(live: Mapping[str, Json]) -> dict[str, Json]:
     if not isinstance(manifest, dict):
         raise MergeError(f"the annotation {LAST_APPLIED} is no object")
     return manifest
-
-
-__all__ = ["LAST_APPLIED", "PLAIN", "MergeError", "last_applied", "three_way", "with_last_applied"]

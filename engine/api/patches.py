@@ -1,7 +1,4 @@
-"""Patches: read, patch as JSON, read the result back as an object, and write it like an update; tried again when another write came between.
-
-A merge patch that touches some of the top-level parts of a typed object converts those parts only.
-"""
+"""Patches: read, patch as JSON, read the result back as an object, and write it like an update; tried again when another write came between."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from engine.api.shape import decorated
 from engine.api.storage import Storage
 from engine.api.watchcache import Entry, matching
 from engine.objects.meta import KubeObject
-from engine.objects.scheme import Resource
 from store import Compacted, FutureRevision, KeyValue, prefix_end
 
 _TOKEN_VERSION: Final = "meta.k8s.io/v1"  # noqa: S105 -- of the token's format
@@ -161,12 +160,3 @@ def _page(found: Iterator[tuple[str, Entry]], limit: int, revision: int) -> Obje
         resource_version=str(revision),
         continue_token=token,
     )
-
-
-def check_single(request: Request) -> None:
-    """A request for one object must name it. Raises ApiError."""
-    resource: Resource = request.resource
-    if not request.name:
-        raise BadRequest("name must be provided")
-    if resource.namespaced and not request.namespace:
-        raise BadRequest("namespace is required")

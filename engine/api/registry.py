@@ -47,6 +47,15 @@ class RegistryCache:
     def _kind_of_key(self, key: str) -> KindCache | None:
         if not key.startswith(REGISTRY):
             return None
+        found = self._known_kind_of_key(key)
+        if found is None:
+            # A kind may be registered while the server runs (test_parts.py, test_a_users_typed_kind).
+            for resource in self.scheme.resources:
+                self.kind(resource)
+            found = self._known_kind_of_key(key)
+        return found
+
+    def _known_kind_of_key(self, key: str) -> KindCache | None:
         slash = key.find("/", len(REGISTRY))
         found = self._kinds.get(key[: slash + 1])
         if found is None:

@@ -6,6 +6,7 @@ a change leaves alone keep their identity, and so cost the store's encoder nothi
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Final, TypeVar, cast
@@ -39,13 +40,25 @@ def _layout(cls: type) -> _Layout:
     if found is None:
         names = tuple(field.name for field in attrs.fields(cast("type[TypedObject]", cls)))
         read = cast("Callable[[object], tuple[object, ...]]", attrgetter(*names))
-        writers = tuple(getattr(cls, name).__set__ for name in names)
+        writers = tuple(_writer(cls, name) for name in names)
         found = _layouts[cls] = _Layout(names, read, writers)
     return found
 
 
+def _writer(cls: type, name: str) -> Callable[[object, object], None]:
+    """Sets one field past the class's own guard: through its slot, or, in a user's class without slots, by name."""
+    slot = getattr(cls, name, None)
+    if inspect.ismemberdescriptor(slot):
+        return slot.__set__
+
+    def write(obj: object, value: object) -> None:
+        object.__setattr__(obj, name, value)
+
+    return write
+
+
 def replaced(obj: V, name: str, value: object) -> V:
-    """A copy of a frozen, slotted value with one field set.
+    """A copy of a frozen attrs value with one field set.
 
     `attrs.evolve` does the same at more than twice the cost, and each event needs two of these. `__init__` does not run: the
     other fields have been through it, and the new one must be as it would leave it.
@@ -99,7 +112,7 @@ def part_of(obj: KubeObject, name: str) -> object:
 
 def has_part(obj: KubeObject, name: str) -> bool:
     """Whether the class of `obj` models that part; if not, it is among the fields kept as they came."""
-    return hasattr(type(obj), name)
+    return name in _layout(type(obj)).names
 
 
 def without_part(obj: T, name: str) -> T:

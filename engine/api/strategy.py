@@ -15,7 +15,6 @@ import attrs
 from engine.api.names import NewName
 from engine.api.pod_rules import qos_class
 from engine.api.shape import (
-    has_part,
     keep_equal_parts,
     part_of,
     with_metadata,
@@ -24,7 +23,7 @@ from engine.api.shape import (
 )
 from engine.objects.base import Time
 from engine.objects.core import Namespace, NamespaceStatus
-from engine.objects.meta import KubeObject, ObjectMeta
+from engine.objects.meta import Condition, KubeObject, ObjectMeta
 from engine.objects.pod import Pod, PodStatus
 from engine.objects.scheme import Generation, Resource
 
@@ -32,6 +31,14 @@ T = TypeVar("T", bound=KubeObject)
 
 NAMESPACE_FINALIZER: Final = "kubernetes"
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+
+_GATED: Final = Condition(
+    type="PodScheduled",
+    status="False",
+    reason="SchedulingGated",
+    message="Scheduling is blocked due to non-empty scheduling gates",
+)
+"""What a pod with scheduling gates says from its creation on (applySchedulingGatedCondition of the pod strategy)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +81,8 @@ def prepare_create(  # noqa: PLR0913 -- all that a new object takes from its ser
 
 def _prepare_kind(obj: T) -> T:
     if isinstance(obj, Pod):
-        status = PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
+        gated = (_GATED,) if obj.spec.scheduling_gates else ()
+        status = PodStatus(phase="Pending", conditions=gated, qos_class=qos_class(obj.spec))
         return cast("T", attrs.evolve(obj, status=status))
     if isinstance(obj, Namespace):
         return cast("T", _prepare_namespace(obj))
@@ -177,8 +185,3 @@ _KEPT_BY_STATUS: Final[Mapping[str, tuple[str, ...]]] = {
     "Pod": ("owner_references",),
 }
 """Metadata that a write of the status leaves alone."""
-
-
-def needs_status(obj: KubeObject) -> bool:
-    """Whether the class of `obj` has a status to write."""
-    return has_part(obj, "status")

@@ -1,18 +1,20 @@
 """The control floor: client, informers, work queue, controller runtime, leader election, event recorder."""
 
-from engine.control.client import Client
-from engine.control.election import LeaderElector, claim
-from engine.control.events import EventCorrelator, EventRecorder
-from engine.control.informer import (
+from engine.control.cache import (
     Cache,
     Change,
     ChangeType,
-    Informer,
     Key,
     index_by_controller,
     index_by_namespace,
     key_of,
 )
+from engine.control.client import Client
+from engine.control.controller_queue import ControllerQueue
+from engine.control.correlator import EventCorrelator
+from engine.control.election import LeaderElector, claim
+from engine.control.events import EventRecorder
+from engine.control.informer import Informer
 from engine.control.linked import LinkedEndpoint
 from engine.control.reconciler import (
     Done,
@@ -27,7 +29,7 @@ from engine.control.reconciler import (
     Source,
     Watches,
 )
-from engine.control.runtime import ControllerQueue, ControllerRuntime, RuntimeStatistics
+from engine.control.runtime import ControllerRuntime, RuntimeStatistics
 from engine.control.workqueue import RateLimits, WorkQueue, merge_causes
 
 __all__ = [

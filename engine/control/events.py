@@ -1,22 +1,23 @@
-"""The event recorder: Kubernetes Events, aggregated as client-go does before they are sent.
+"""The event recorder: tells Kubernetes Events in the name of a component.
 
-`EventCorrelator` decides, without waiting: an Event said before is counted up, many similar ones are combined
-into one, and an object that says too much is cut short. `EventRecorder` sends what it decided, from a task of its own,
-with the origin that was in force when the event was told.
+`event` decides at once, without waiting, what becomes of a remark (`EventCorrelator`); a task of its own sends what was
+decided, in order, with the origin that was in force when the event was told. An Event that the server refuses is dropped; while no
+server answers, all wait (client-go `recordToSink`): 12 tries, 10 s apart, and then that Event is dropped.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict, deque
-from typing import Final, Generic, TypeVar
+from collections import deque
+from typing import Final
 
 import attrs
 import trio
 
 from engine.api.cause import acting, current_origin
-from engine.api.errors import ApiError, NotFound
+from engine.api.errors import ApiError, NotFound, Timeout, Unavailable
 from engine.control.client import Client
+from engine.control.correlator import EventCorrelator, Lru, Remark, RemarkKey, Verdict
 from engine.objects.base import MicroTime, Time
 from engine.objects.core import Event, EventSource
 from engine.objects.meta import KubeObject, ObjectMeta, ObjectReference
@@ -24,22 +25,12 @@ from engine.sim.clock import Clock
 from engine.sim.draws import Draws
 from store import Origin
 
-AGGREGATE_AFTER: Final = 10
-"""Distinct messages of one reason before they are combined (client-go defaultAggregateMaxEvents)."""
-AGGREGATE_INTERVAL: Final = 600.0
-"""Seconds for which similar events count together (defaultAggregateIntervalInSeconds)."""
-SPAM_BURST: Final = 25
-SPAM_REFILL: Final = 300.0
-"""An object may say 25 things at once, then one per 300 seconds (defaultSpamBurst, defaultSpamQPS)."""
-CACHE_SIZE: Final = 4096
-"""Entries remembered per stage (maxLruCacheEntries)."""
 QUEUE_SIZE: Final = 1000
 """Events waiting to be sent; more are dropped (maxQueuedEvents)."""
-
-_NS: Final = 1_000_000_000
-
-K = TypeVar("K")
-V = TypeVar("V")
+MAX_TRIES: Final = 12
+"""Tries to send one Event while no server answers (maxTriesPerEvent)."""
+RETRY_SECONDS: Final = 10.0
+"""Between two tries; the first time a drawn part of it (defaultSleepDuration)."""
 
 
 class EventType(enum.Enum):
@@ -47,115 +38,6 @@ class EventType(enum.Enum):
 
     NORMAL = "Normal"
     WARNING = "Warning"
-
-
-@attrs.frozen
-class Remark:
-    """What a process has to say about an object, before correlation."""
-
-    involved: ObjectReference
-    type: str
-    reason: str
-    message: str
-
-
-@attrs.frozen
-class Verdict:
-    """What to send: a new Event under `name`, or one more count of it."""
-
-    name: str
-    remark: Remark
-    count: int
-    first_ns: int
-    last_ns: int
-
-
-class _Lru(Generic[K, V]):
-    """The newest CACHE_SIZE entries."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > CACHE_SIZE:
-            self._entries.popitem(last=False)
-
-
-@attrs.define
-class _Similar:
-    messages: dict[str, None]
-    last_ns: int
-
-
-@attrs.define
-class _Known:
-    name: str
-    count: int
-    first_ns: int
-
-
-_About = tuple[str, str, str, str, str]
-
-
-@attrs.define(eq=False)
-class EventCorrelator:
-    """Filters the remarks of one source, in client-go's order: combine, count, cut.
-
-    >>> # ten pods created by one ReplicaSet give ten Events; from then on one, "(combined from similar events): ..."
-    """
-
-    source: str
-    _similar: _Lru[_About, _Similar] = attrs.field(factory=_Lru, init=False)
-    _known: _Lru[tuple[_About, str], _Known] = attrs.field(factory=_Lru, init=False)
-    _tokens: _Lru[tuple[str, str], tuple[float, int]] = attrs.field(factory=_Lru, init=False)
-    _sent: int = attrs.field(default=0, init=False)
-
-    def correlate(self, remark: Remark, now: int) -> Verdict | None:
-        """What to send for `remark` at `now` (ns); None when the object has said too much."""
-        involved = remark.involved
-        about = (involved.kind, involved.namespace, involved.name, remark.type, remark.reason)
-        combined = self._combine(about, remark.message, now)
-        if combined:
-            remark = attrs.evolve(
-                remark, message=f"(combined from similar events): {remark.message}"
-            )
-        key = (about, "" if combined else remark.message)
-        known = self._known.get(key)
-        if known is None:
-            self._sent += 1
-            known = _Known(f"{involved.name}.{self._sent}", 0, now)
-        known = _Known(known.name, known.count + 1, known.first_ns)
-        self._known.put(key, known)
-        if not self._allowed((involved.kind, f"{involved.namespace}/{involved.name}"), now):
-            return None
-        return Verdict(known.name, remark, known.count, known.first_ns, now)
-
-    def _combine(self, about: _About, message: str, now: int) -> bool:
-        similar = self._similar.get(about)
-        if similar is None or now - similar.last_ns > AGGREGATE_INTERVAL * _NS:
-            similar = _Similar({}, now)
-        similar.messages[message] = None
-        similar.last_ns = now
-        self._similar.put(about, similar)
-        if len(similar.messages) < AGGREGATE_AFTER:
-            return False
-        similar.messages.pop(next(iter(similar.messages)))
-        return True
-
-    def _allowed(self, source: tuple[str, str], now: int) -> bool:
-        tokens, since = self._tokens.get(source) or (float(SPAM_BURST), now)
-        tokens = min(float(SPAM_BURST), tokens + (now - since) / (SPAM_REFILL * _NS))
-        allowed = tokens >= 1.0
-        self._tokens.put(source, (tokens - 1.0 if allowed else tokens, now))
-        return allowed
 
 
 def reference_to(obj: KubeObject) -> ObjectReference:
@@ -194,28 +76,31 @@ class EventRecorder:
     component: str
     host: str = ""
     modern: bool = False
-    _correlator: EventCorrelator = attrs.field(init=False)
+    _correlator: EventCorrelator = attrs.field(factory=EventCorrelator, init=False)
     _queue: deque[tuple[Verdict, Origin]] = attrs.field(factory=deque, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _sending: bool = attrs.field(default=False, init=False)
-    _events: _Lru[str, Event] = attrs.field(factory=_Lru, init=False)
+    _events: Lru[RemarkKey, Event] = attrs.field(factory=Lru, init=False)
+    """As the server has them, for the next count."""
     _told: int = attrs.field(default=0, init=False)
     _sent: int = attrs.field(default=0, init=False)
     _dropped: int = attrs.field(default=0, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._correlator = EventCorrelator(self.component)
+    _waits: int = attrs.field(default=0, init=False)
 
     def event(
         self, obj: KubeObject | ObjectReference, type_: str, reason: str, message: str
     ) -> None:
-        """Tell an Event; never waits. `type_` is "Normal" or "Warning"."""
+        """Tell an Event; never waits. `type_` is "Normal" or "Warning". Raises ValueError for another type."""
         involved = obj if isinstance(obj, ObjectReference) else reference_to(obj)
+        remark = Remark(involved, EventType(type_).value, reason, message)
         self._told += 1
-        verdict = self._correlator.correlate(
-            Remark(involved, EventType(type_).value, reason, message), self.clock.now_ns()
+        # One that finds the queue full was never said: it is not counted either.
+        verdict = (
+            self._correlator.correlate(remark, self.clock.now_ns())
+            if len(self._queue) < QUEUE_SIZE
+            else None
         )
-        if verdict is None or len(self._queue) >= QUEUE_SIZE:
+        if verdict is None:
             self._dropped += 1
             return
         self._queue.append((verdict, current_origin()))
@@ -230,41 +115,62 @@ class EventRecorder:
         return RecorderStatistics(told=self._told, sent=self._sent, dropped=self._dropped)
 
     async def run(self) -> None:
-        """Send what is told, in order, until cancelled. An Event the server refuses is dropped, as in client-go."""
+        """Send what is told, in order, until cancelled."""
         while True:
             while self._queue:
                 self._sending = True
                 verdict, origin = self._queue.popleft()
                 try:
                     with acting(origin):
-                        await self._send(verdict)
-                    self._sent += 1
-                except ApiError:
-                    self._dropped += 1
+                        await self._deliver(verdict)
                 finally:
                     self._sending = False
             self._wake = trio.Event()
             await self._wake.wait()
 
-    async def _send(self, verdict: Verdict) -> None:
-        known = self._events.get(verdict.name)
-        if known is not None:
-            last = Time.of(self._unix_us(verdict.last_ns))
+    async def _deliver(self, verdict: Verdict) -> None:
+        """Send one, and again while nobody answers."""
+        for attempt in range(1, MAX_TRIES + 1):
             try:
-                stored = await self.client.update(
-                    attrs.evolve(
-                        known,
-                        metadata=attrs.evolve(known.metadata, resource_version=""),
-                        count=verdict.count,
-                        last_timestamp=last,
-                        message=verdict.remark.message,
-                    )
-                )
-                self._events.put(verdict.name, stored)
+                await self._send(verdict)
+            except (Unavailable, Timeout):
+                if attempt < MAX_TRIES:
+                    await trio.sleep(self._retry_delay(attempt))
+            except ApiError:
+                break
+            else:
+                self._sent += 1
                 return
+        self._dropped += 1
+
+    def _retry_delay(self, attempt: int) -> float:
+        if attempt > 1:
+            return RETRY_SECONDS
+        self._waits += 1
+        label = f"events/{self.component}/{self.host}/retry"
+        return RETRY_SECONDS * self.draws.uniform(label, self._waits)
+
+    async def _send(self, verdict: Verdict) -> None:
+        known = self._events.get(verdict.key) if verdict.count > 1 else None
+        if known is not None:
+            try:
+                stored = await self.client.update(self._counted(known, verdict))
             except NotFound:
                 pass  # expired: told anew
-        self._events.put(verdict.name, await self.client.create(self._event_of(verdict)))
+            else:
+                self._events.put(verdict.key, stored)
+                return
+        self._events.put(verdict.key, await self.client.create(self._event_of(verdict)))
+
+    def _counted(self, known: Event, verdict: Verdict) -> Event:
+        """The Event with the new count, whatever its newest revision is."""
+        return attrs.evolve(
+            known,
+            metadata=attrs.evolve(known.metadata, resource_version=""),
+            count=verdict.count,
+            last_timestamp=Time.of(self._unix_us(verdict.last_ns)),
+            message=verdict.remark.message,
+        )
 
     def _unix_us(self, now: int) -> int:
         return self.clock.unix_us() - (self.clock.now_ns() - now) // 1000
@@ -272,10 +178,9 @@ class EventRecorder:
     def _event_of(self, verdict: Verdict) -> Event:
         remark = verdict.remark
         involved = remark.involved
-        # The time is in it (client-go's names are times) since a component started again counts from 1 again.
-        unique = self.draws.uid(
-            "event", self.component, self.host, involved.uid, verdict.name, verdict.first_ns
-        )
+        # client-go names an Event by the time. Here what it says is in the name as well, and the number of Events
+        # told before is not, so that one Event more or less renames no other.
+        unique = self.draws.uid("event", self.component, self.host, *verdict.key, verdict.first_ns)
         metadata = ObjectMeta(
             name=f"{involved.name}.{unique.replace('-', '')[:16]}",
             namespace=involved.namespace or "default",

@@ -1,24 +1,38 @@
 """Informers: a process's own picture of one kind, kept by a list and a watch, read without waiting.
 
-`Cache` is the picture, a synchronous structure: apply a change and it tells what became of it. `Informer` is the task
-around it: list, then watch from there; when the watch ends, watch on; when history is gone, list anew and find out
-by comparison what was missed, so that handlers always learn of every object's last state and never of
-every step (client-go's reflector and shared informer).
+`Informer` is the task around a `Cache`: list, then watch from there. What ends a watch decides how it goes on, as in
+client-go's reflector (`Ending`): the server closed it in the ordinary way, and it is opened again from the last revision
+seen; nobody answered, and it is opened again after a wait; anything else, and everything is listed anew after a wait. A
+list is compared with the cache to find out what was missed, so that handlers always learn of every object's last
+state and never of every step: an object deleted and made again meanwhile is one UPDATED with another uid, and one
+that is no longer listed is DELETED with the last state known.
+
+The waits grow from 0.8 s to 30 s, each drawn between once and twice its length, so that the clients of an API server that comes
+back do not all list at once.
 """
 
 from __future__ import annotations
 
 import enum
 from builtins import list as List  # noqa: N812 - `list` is a method here
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import attrs
 import trio
 
 from engine.api.cause import current_origin, set_origin
-from engine.api.errors import ApiError, Gone
+from engine.api.errors import ApiError, Gone, TooManyRequests, Unavailable
 from engine.api.request import WatchEvent, WatchEventType
+from engine.control.cache import (
+    Cache,
+    CacheStatistics,
+    Change,
+    ChangeType,
+    Handler,
+    IndexFunction,
+    Key,
+    key_of,
+)
 from engine.control.client import Client
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
@@ -28,154 +42,20 @@ from store import Origin
 
 T = TypeVar("T", bound=KubeObject)
 
-
-class Key(NamedTuple):
-    """Namespace and name of an object; the namespace of a cluster-wide one is empty."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+SHORT_WATCH: Final = 1.0
+"""Seconds: a watch that ends sooner and has delivered nothing is a failure (client-go, "very short watch")."""
+BACKOFF_RESET: Final = 120.0
+"""Seconds without a failure after which the waits begin at the first again (client-go's reflector)."""
+TOO_LARGE: Final = "ResourceVersionTooLarge"
+"""The cause in the answer of a server that has not come as far as the revision asked for."""
 
 
-def key_of(obj: KubeObject) -> Key:
-    """The key of `obj`."""
-    metadata = obj.metadata
-    return Key(metadata.namespace, metadata.name)
+class Ending(enum.Enum):
+    """How a watch ended, by what follows."""
 
-
-class ChangeType(enum.Enum):
-    """What happened to an object, as far as this cache saw."""
-
-    ADDED = "added"
-    UPDATED = "updated"
-    DELETED = "deleted"
-
-
-@attrs.frozen
-class Change(Generic[T]):
-    """One change of the cache. `old` is None for ADDED, `new` for DELETED, whose `old` is the last state known."""
-
-    type: ChangeType
-    old: T | None
-    new: T | None
-    revision: int
-
-    @property
-    def object(self) -> T:
-        """The newest state known: `new`, or `old` of a deleted object."""
-        obj = self.new if self.new is not None else self.old
-        assert obj is not None
-        return obj
-
-
-IndexFunction = Callable[[T], Iterable[str]]
-"""The values under which an object is found in an index."""
-
-Handler = Callable[[Change[T]], None]
-
-
-@attrs.frozen(kw_only=True)
-class CacheStatistics:
-    """What an informer holds, and up to which revision."""
-
-    objects: int
-    revision: int
-    synced: bool
-
-
-@attrs.define(eq=False)
-class Cache(Generic[T]):
-    """Objects of one kind by key, with indexes; O(1) for a change and for each object read."""
-
-    _objects: dict[Key, T] = attrs.field(factory=dict, init=False)
-    _functions: dict[str, IndexFunction[T]] = attrs.field(factory=dict, init=False)
-    _indexes: dict[str, dict[str, dict[Key, T]]] = attrs.field(factory=dict, init=False)
-
-    def __len__(self) -> int:
-        return len(self._objects)
-
-    def add_index(self, name: str, function: IndexFunction[T]) -> None:
-        """Keep an index; raises ValueError when the name is taken."""
-        if name in self._functions:
-            raise ValueError(f"index {name!r} exists already")
-        self._functions[name] = function
-        index = self._indexes[name] = {}
-        for key, obj in self._objects.items():
-            for value in function(obj):
-                index.setdefault(value, {})[key] = obj
-
-    def get(self, key: Key) -> T | None:
-        return self._objects.get(key)
-
-    def values(self) -> Iterator[T]:
-        """All objects, in the order in which they were first seen."""
-        return iter(self._objects.values())
-
-    def list(self, namespace: str | None = None) -> List[T]:
-        """All objects, or those of a namespace, in key order."""
-        objects = self._objects
-        if namespace is None:
-            return [objects[key] for key in sorted(objects)]
-        return [objects[key] for key in sorted(objects) if key.namespace == namespace]
-
-    def by_index(self, name: str, value: str) -> List[T]:
-        """The objects that index `name` holds under `value`, in key order."""
-        bucket = self._indexes[name].get(value)
-        if not bucket:
-            return []
-        return [bucket[key] for key in sorted(bucket)]
-
-    def count_index(self, name: str, value: str) -> int:
-        """How many objects `by_index` would return."""
-        bucket = self._indexes[name].get(value)
-        return len(bucket) if bucket else 0
-
-    def put(self, obj: T) -> T | None:
-        """Store `obj`; returns the state it replaces."""
-        key = key_of(obj)
-        old = self._objects.get(key)
-        self._objects[key] = obj
-        for name, function in self._functions.items():
-            self._reindex(self._indexes[name], function, key, old, obj)
-        return old
-
-    def remove(self, key: Key) -> T | None:
-        """Drop the object; returns its last state."""
-        old = self._objects.pop(key, None)
-        if old is not None:
-            for name, function in self._functions.items():
-                self._reindex(self._indexes[name], function, key, old, None)
-        return old
-
-    @staticmethod
-    def _reindex(
-        index: dict[str, dict[Key, T]],
-        function: IndexFunction[T],
-        key: Key,
-        old: T | None,
-        new: T | None,
-    ) -> None:
-        if old is not None:
-            for value in function(old):
-                bucket = index.get(value)
-                if bucket is not None:
-                    bucket.pop(key, None)
-                    if not bucket:
-                        del index[value]
-        if new is not None:
-            for value in function(new):
-                index.setdefault(value, {})[key] = new
-
-    def check(self) -> None:
-        """Assert that every index says what the objects say."""
-        for name, function in self._functions.items():
-            expected: dict[str, dict[Key, T]] = {}
-            for key, obj in self._objects.items():
-                for value in function(obj):
-                    expected.setdefault(value, {})[key] = obj
-            assert expected == self._indexes[name], f"index {name} is wrong"
+    WATCH = "closed by the server in the ordinary way: watch on at once"
+    RETRY = "nobody answered: watch on after a wait"
+    LIST = "refused, too old or ended at once: list after a wait"
 
 
 @attrs.define(eq=False)
@@ -196,7 +76,11 @@ class Informer(Generic[T]):
     """The revision up to which this informer has seen everything."""
     _handlers: List[Handler[T]] = attrs.field(factory=List, init=False)
     _synced: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _relists: int = attrs.field(default=0, init=False)
+    _expired: bool = attrs.field(default=False, init=False)
+    """The server cannot list at `revision`: the next list asks for the newest."""
+    _failures: int = attrs.field(default=0, init=False)
+    _failed_at: float = attrs.field(default=0.0, init=False)
+    _waits: int = attrs.field(default=0, init=False)
 
     def get(self, key: Key) -> T | None:
         """The object as last seen, or None."""
@@ -233,65 +117,88 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch for ever; ends by cancellation only."""
-        failures = 0
-        listed = False
         while True:
-            try:
-                if not listed:
-                    await self._list()
-                    listed = True
-                failures = 0
-                await self._watch()
-            except Gone:
-                listed = False
-                continue
-            except ApiError:
-                await trio.sleep(self._backoff(failures))
-                failures += 1
+            if await self._list():
+                ending = await self._watch()
+                while ending is not Ending.LIST:
+                    if ending is Ending.RETRY:
+                        await self._back_off()
+                    ending = await self._watch()
+            await self._back_off()
 
-    def _backoff(self, failures: int) -> float:
+    async def _back_off(self) -> None:
+        """Wait, longer after each failure that follows another within two minutes."""
+        now = trio.current_time()
+        if now - self._failed_at > BACKOFF_RESET:
+            self._failures = 0
         settings = self.settings
         base = min(
-            settings.relist_backoff_base * float(2 ** min(failures, 16)),
+            settings.relist_backoff_base * float(1 << min(self._failures, 16)),
             settings.relist_backoff_max,
         )
-        self._relists += 1
-        return base * self.draws.uniform(f"{self.label}/backoff", self._relists, 1.0, 2.0)
+        self._failures += 1
+        self._waits += 1
+        wait = base * self.draws.uniform(f"{self.label}/backoff", self._waits, 1.0, 2.0)
+        self._failed_at = now + wait
+        await trio.sleep(wait)
 
-    async def _list(self) -> None:
-        page = await self.client.list_page(
-            self.kind,
-            self.namespace,
-            label_selector=self.label_selector,
-            field_selector=self.field_selector,
-            resource_version="" if self._synced.is_set() else "0",
-        )
-        revision = int(page.resource_version)
-        items = cast("tuple[T, ...]", page.items)
-        listed: dict[Key, None] = dict.fromkeys(key_of(obj) for obj in items)
+    async def _list(self) -> bool:
+        """List, and tell what differs from the cache; False when the server would not."""
+        while True:
+            # The first list takes what the server has at hand; later ones must not go back behind what was seen.
+            wanted = str(self.revision) if self.revision else "0"
+            try:
+                page = await self.client.list_page(
+                    self.kind,
+                    self.namespace,
+                    label_selector=self.label_selector,
+                    field_selector=self.field_selector,
+                    resource_version="" if self._expired else wanted,
+                )
+            except ApiError as error:
+                if self._expired or not _revision_unavailable(error):
+                    return False
+                self._expired = True  # and at once again, for the newest
+                continue
+            self._expired = False
+            self._replace(cast("tuple[T, ...]", page.items), int(page.resource_version))
+            return True
+
+    def _replace(self, items: tuple[T, ...], revision: int) -> None:
         for obj in items:
             self._put(obj, int(obj.metadata.resource_version))
-        for key in [key_of(obj) for obj in self.cache.values()]:
-            if key not in listed:
-                self._remove(key, None, revision)
+        if len(self.cache) > len(items):
+            listed: dict[Key, None] = dict.fromkeys(key_of(obj) for obj in items)
+            for key in [key_of(obj) for obj in self.cache.values()]:
+                if key not in listed:
+                    self._remove(key, None, revision)
         self.revision = revision
         self._synced.set()
 
-    async def _watch(self) -> None:
-        async with self.client.watch(
-            self.kind,
-            self.namespace,
-            label_selector=self.label_selector,
-            field_selector=self.field_selector,
-            resource_version=str(self.revision),
-        ) as stream:
-            while True:
-                try:
-                    events = await stream.receive()
-                except trio.EndOfChannel:
-                    return
-                for event in events:
-                    self._apply(event)
+    async def _watch(self) -> Ending:
+        """Watch from the last revision seen until something ends it."""
+        opened, before = trio.current_time(), self.revision
+        try:
+            async with self.client.watch(
+                self.kind,
+                self.namespace,
+                label_selector=self.label_selector,
+                field_selector=self.field_selector,
+                resource_version=str(before),
+            ) as stream:
+                while True:
+                    for event in await stream.receive():
+                        self._apply(event)
+        except trio.EndOfChannel:
+            lasted = trio.current_time() - opened
+            short = lasted < SHORT_WATCH and self.revision == before
+            return Ending.LIST if short else Ending.WATCH
+        except (Unavailable, TooManyRequests):
+            return Ending.RETRY
+        except (
+            ApiError
+        ):  # Gone among them: a list "not older than" the last revision seen still serves
+            return Ending.LIST
 
     def _apply(self, event: WatchEvent) -> None:
         obj = cast("T | None", event.object)
@@ -323,12 +230,6 @@ class Informer(Generic[T]):
                 handler(change)
 
 
-def index_by_controller(obj: KubeObject) -> tuple[str, ...]:
-    """Index function: the uid of the controlling owner."""
-    owner = obj.metadata.controller
-    return (owner.uid,) if owner is not None else ()
-
-
-def index_by_namespace(obj: KubeObject) -> tuple[str, ...]:
-    """Index function: the namespace."""
-    return (obj.metadata.namespace,)
+def _revision_unavailable(error: ApiError) -> bool:
+    """Whether the server refuses to list at that revision: it is compacted, or has not come yet."""
+    return isinstance(error, Gone) or any(cause.reason == TOO_LARGE for cause in error.causes)

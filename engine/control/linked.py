@@ -98,6 +98,7 @@ class LinkedEndpoint:
             with trio.move_on_after(request.timeout_seconds or DEFAULT_TIMEOUT) as scope:
                 await self.link.to_server()
             if scope.cancelled_caught:
+                await self.process.passed()
                 raise Timeout(f"Timeout: watch {request.resource.plural}: no answer in time")
         async with self.endpoint.watch(request) as stream:
             yield _LinkedStream(stream, self)
@@ -109,10 +110,17 @@ class _LinkedStream:
     way: LinkedEndpoint
 
     async def receive(self) -> tuple[WatchEvent, ...]:
-        events = await self.stream.receive()
+        try:
+            events = await self.stream.receive()
+        except (ApiError, trio.EndOfChannel):
+            await self._cross()  # that it has ended is a message like any other
+            raise
+        await self._cross()
+        return events
+
+    async def _cross(self) -> None:
         if not self.way._undisturbed:  # noqa: SLF001 - the endpoint's own stream
             await self.way.link.to_client()
-        return events
 
 
 def _timed_out(request: Request) -> Timeout:

@@ -20,15 +20,19 @@ safe to repeat, to cut off at any await, and to run twice. Ours and a user's are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
 
+from engine.api.cause import current_origin, set_causes
+from engine.control.cache import Change, Key
 from engine.control.client import Client
 from engine.control.events import EventRecorder
-from engine.control.informer import Change, Informer, Key
+from engine.control.informer import Informer
+from engine.control.workqueue import merge_causes
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.settings import Settings
@@ -45,9 +49,15 @@ class Done:
 
 @attrs.frozen
 class RequeueAfter:
-    """Look again after that many seconds."""
+    """Look again after that many seconds: finite and not negative, else ValueError."""
 
     seconds: float
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError(
+                f"RequeueAfter({self.seconds}): allowed are seconds from 0; Done() waits for a change"
+            )
 
 
 @attrs.frozen
@@ -188,9 +198,15 @@ class Reconciler:
         return self._informer(kind)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for cluster time to pass, and longer while the process is paused; what `loops` wait with."""
+        """Wait for cluster time to pass, and longer while the process is paused; what `loops` wait with.
+
+        The timer is then a cause of what follows: the only one in a loop, one more in a reconcile.
+        """
         await trio.sleep(seconds)
         await self._gate()
+        origin = current_origin()
+        timer = (f"timer:{origin.actor}",)
+        set_causes(*(merge_causes(origin.causes, timer) if origin.reconcile else timer))
 
     def sources(self) -> Sequence[Source]:
         """What wakes the reconciler, called once after `equip`."""

@@ -4,23 +4,31 @@ It makes the informers the reconciler declared, waits until they have synced, an
 the queue. Around each reconcile it puts the origin in force (actor, a reconcile id, and the causes gathered for
 the key), so that every write tells in the log who made it and what made him. What a reconcile returns is one of
 a closed set of cases, handled by one switch with a counter in each arm.
+
+A reconcile or a loop that raises ends neither the process nor the cluster: the key comes back later each time, the loop
+begins again after a second (Kubernetes' `wait.Until`). A handler that raises does end the process, as a panic in a
+handler of client-go does: the cache has changed, and nobody could tell the handler again. Cut off at any await, a
+process loses its queue with all its memory; started again it lists, and every object there is comes into the queue anew.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Final, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 import attrs
 import trio
 
-from engine.api.cause import current_origin, set_origin
+from engine.api.cause import current_origin, set_causes, set_origin
 from engine.api.errors import ApiError
+from engine.control.cache import Change, Key, key_of
 from engine.control.client import Client
+from engine.control.controller_queue import ControllerQueue
 from engine.control.events import EventRecorder
-from engine.control.informer import Change, Informer, Key, key_of
+from engine.control.informer import Informer
+from engine.control.informer_set import InformerSet
 from engine.control.reconciler import (
     Done,
     Equipment,
@@ -33,17 +41,19 @@ from engine.control.reconciler import (
     Source,
     Watches,
 )
-from engine.control.workqueue import MAX_CAUSES, RateLimits, WorkQueue, WorkQueueStatistics
+from engine.control.workqueue import RateLimits, WorkQueue, WorkQueueStatistics
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.settings import Settings
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
-from store import Cause, Origin
+from engine.sim.process import ProcessGone
+from store import Origin
 
-T = TypeVar("T", bound=KubeObject)
+LOOP_PAUSE: Final = 1.0
+"""Seconds until a loop that raised begins again (k8s.io/apimachinery `wait.Until(f, time.Second)`)."""
 
-_NS: Final = 1_000_000_000
+Loop = Callable[[], Awaitable[None]]
 
 
 @attrs.frozen(kw_only=True)
@@ -60,113 +70,6 @@ class RuntimeStatistics:
     last_failure: str
     queue: WorkQueueStatistics
     informers: int
-
-
-@attrs.define(eq=False)
-class ControllerQueue:
-    """The work queue with its waiting: workers wait for keys, one task waits for delays."""
-
-    clock: Clock
-    actor: str
-    core: WorkQueue[Key]
-    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _timer: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    def add(self, key: Key) -> None:
-        if self.core.add(key, current_origin().causes):
-            self._lot.unpark()
-
-    def add_after(self, key: Key, seconds: float) -> None:
-        before = self.core.next_wake()
-        if self.core.add_after(key, seconds, self.clock.now_ns(), self._timer_causes()):
-            self._lot.unpark()
-        elif self.core.next_wake() != before:
-            self._timer.set()
-
-    def add_rate_limited(self, key: Key) -> None:
-        before = self.core.next_wake()
-        self.core.add_rate_limited(key, self.clock.now_ns(), self._timer_causes())
-        if self.core.next_wake() != before:
-            self._timer.set()
-
-    def forget(self, key: Key) -> None:
-        self.core.forget(key)
-
-    def _timer_causes(self) -> tuple[Cause, ...]:
-        timer = f"timer:{self.actor}"
-        kept = tuple(cause for cause in current_origin().causes if cause != timer)
-        return (*kept[1 - MAX_CAUSES :], timer)
-
-    async def get(self) -> tuple[Key, tuple[Cause, ...]]:
-        """Wait for a key; it is this worker's until `done`."""
-        while not self.core:
-            await self._lot.park()
-        return self.core.get()
-
-    def done(self, key: Key) -> None:
-        """The worker has finished with `key`."""
-        if self.core.done(key):
-            self._lot.unpark()
-
-    async def run_timers(self) -> None:
-        """Bring delayed keys into the queue when they are due, until cancelled."""
-        while True:
-            self._timer = trio.Event()
-            due = self.core.next_wake()
-            if due is None:
-                await self._timer.wait()
-                continue
-            delay = due - self.clock.now_ns()
-            if delay > 0:
-                with trio.move_on_after(delay / _NS):
-                    await self._timer.wait()
-            available = self.core.wake(self.clock.now_ns())
-            if available:
-                self._lot.unpark(count=available)
-
-
-@attrs.define(eq=False)
-class InformerSet:
-    """The informers of one process, made on demand until it starts."""
-
-    client: Client
-    settings: Settings
-    draws: Draws
-    actor: str
-    _informers: dict[Resource, Informer[KubeObject]] = attrs.field(factory=dict, init=False)
-    _sealed: bool = attrs.field(default=False, init=False)
-
-    def __call__(self, kind: type[T] | Resource) -> Informer[T]:
-        return self.get(kind)
-
-    def __iter__(self) -> Iterator[Informer[KubeObject]]:
-        return iter(self._informers.values())
-
-    def get(
-        self, kind: type[T] | Resource, label_selector: str = "", field_selector: str = ""
-    ) -> Informer[T]:
-        resource = self.client.scheme.resource_of(kind)
-        informer = self._informers.get(resource)
-        if informer is None:
-            if self._sealed:
-                raise LookupError(
-                    f"{self.actor} asked for {resource.plural} after its start; "
-                    "declare the kind in sources() or ask for it in setup()"
-                )
-            informer = Informer(
-                self.client,
-                resource,
-                self.settings,
-                self.draws,
-                f"{self.actor}/informer/{resource.plural}",
-                label_selector=label_selector,
-                field_selector=field_selector,
-            )
-            self._informers[resource] = informer
-        return cast("Informer[T]", informer)
-
-    def seal(self) -> None:
-        self._sealed = True
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -203,7 +106,7 @@ class ControllerRuntime:
             **self._counters,
             last_failure=self._last_failure,
             queue=self._queue.core.statistics(),
-            informers=sum(1 for _ in self._informers),
+            informers=len(self._informers),
         )
 
     @property
@@ -232,6 +135,8 @@ class ControllerRuntime:
             modern=self.template.modern_events,
         )
         self._reconciler = copy.copy(self.template)
+        self._kind = None
+        self._last_failure = ""
 
     async def run(self) -> None:
         """Run until cancelled, beginning with empty memory."""
@@ -250,8 +155,7 @@ class ControllerRuntime:
                 gate=self.gate,
             )
         )
-        for source in reconciler.sources():
-            self._connect(source)
+        self._connect_all(reconciler.sources())
         await reconciler.setup()
         self._informers.seal()
         async with trio.open_nursery() as nursery:
@@ -264,22 +168,35 @@ class ControllerRuntime:
             for number in range(reconciler.workers):
                 nursery.start_soon(self._work, name=f"{self.actor} worker {number}")
             for loop in reconciler.loops():
-                nursery.start_soon(loop, name=f"{self.actor} {getattr(loop, '__name__', 'loop')}")
+                name = getattr(loop, "__name__", "loop")
+                nursery.start_soon(self._repeat, loop, name, name=f"{self.actor} {name}")
+
+    def _connect_all(self, sources: Sequence[Source]) -> None:
+        for source in sources:
+            if isinstance(source, For):
+                if self._kind is not None:
+                    raise ValueError(f"{self.actor} declares For twice: one kind is reconciled")
+                self._kind = self.client.scheme.resource_of(source.kind)
+        for source in sources:
+            self._connect(source)
 
     def _connect(self, source: Source) -> None:
         informer: Informer[KubeObject]
         match source:
             case For(kind=kind, on_change=on_change):
-                self._kind = self.client.scheme.resource_of(kind)
-                informer = self._informers.get(kind)
+                informer = self._informers.declare(kind)
                 self._listen(informer, on_change)
                 informer.add_handler(lambda change: self._queue.add(key_of(change.object)))
             case Owns(kind=kind, on_change=on_change):
-                informer = self._informers.get(kind)
+                if self._kind is None:
+                    raise ValueError(f"{self.actor} declares Owns without For: who is the owner?")
+                informer = self._informers.declare(kind)
                 self._listen(informer, on_change)
-                informer.add_handler(self._enqueue_owners)
+                informer.add_handler(_enqueue_owners(self._queue, self._kind))
             case Watches(kind=kind, on_change=on_change):
-                informer = self._informers.get(kind, source.label_selector, source.field_selector)
+                informer = self._informers.declare(
+                    kind, source.label_selector, source.field_selector
+                )
                 self._listen(informer, on_change)
                 if source.keys is not None:
                     informer.add_handler(_enqueue_mapped(self._queue, source.keys))
@@ -293,15 +210,6 @@ class ControllerRuntime:
         if on_change is not None:
             informer.add_handler(on_change)
 
-    def _enqueue_owners(self, change: Change[KubeObject]) -> None:
-        for obj in (change.old, change.new):
-            owner = obj.metadata.controller if obj is not None else None
-            if obj is None or owner is None or self._kind is None:
-                continue
-            if owner.kind == self._kind.kind and owner.api_version == self._kind.api_version:
-                namespace = obj.metadata.namespace if self._kind.namespaced else ""
-                self._queue.add(Key(namespace, owner.name))
-
     async def _work(self) -> None:
         queue = self._queue
         while True:
@@ -311,6 +219,8 @@ class ControllerRuntime:
             set_origin(Origin(actor=self.actor, reconcile=reconcile, causes=causes))
             try:
                 outcome: Result | Exception = await self._reconciler.reconcile(key)
+            except ProcessGone:
+                raise  # the process is dying: no fault of the reconciler
             except Exception as error:  # noqa: BLE001 - a reconciler's fault must not end the cluster
                 outcome = error
             self._settle(key, outcome)
@@ -329,13 +239,37 @@ class ControllerRuntime:
             case Requeue():
                 counters["requeued"] += 1
                 queue.add_rate_limited(key)
-            case ApiError():
+            case Exception() if _is_refusal(outcome):
                 counters["refused"] += 1
                 queue.add_rate_limited(key)
             case Exception():
                 counters["failed"] += 1
                 queue.add_rate_limited(key)
                 self._report(key, outcome)
+            case _:
+                wrong = (
+                    f"reconcile returned {outcome!r}; allowed: Done, RequeueAfter, Requeue, None"
+                )
+                self._settle(key, TypeError(wrong))
+
+    async def _repeat(self, loop: Loop, name: str) -> None:
+        """Run a loop, and again when it raised, until it returns."""
+        while True:
+            try:
+                await loop()
+            except ProcessGone:
+                raise
+            except Exception as error:  # noqa: BLE001 - likewise
+                if _is_refusal(error):
+                    self._counters["refused"] += 1
+                else:
+                    self._counters["failed"] += 1
+                    self._report(Key("", name), error)
+            else:
+                return
+            await trio.sleep(LOOP_PAUSE)
+            await self.gate()
+            set_causes(f"timer:{self.actor}")
 
     def _report(self, key: Key, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
@@ -347,6 +281,35 @@ class ControllerRuntime:
         obj = self._informers.get(self._kind).get(key)
         if obj is not None:
             self._recorder.event(obj, "Warning", "ReconcileError", f"{self.template.name}: {text}")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether API errors, and nothing else, ended it: alone or in a group, as calls made side by side raise them."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_refusal(each) for each in error.exceptions)
+    return isinstance(error, ApiError)
+
+
+def _enqueue_owners(queue: ControllerQueue, kind: Resource) -> Callable[[Change[KubeObject]], None]:
+    """Enqueue the controlling owner of the object, when it is of the kind, before and after the change."""
+
+    def owner_of(obj: KubeObject) -> Key | None:
+        owner = obj.metadata.controller
+        if owner is None or owner.kind != kind.kind:
+            return None
+        if owner.api_version.rpartition("/")[0] != kind.group:  # any version of it
+            return None
+        return Key(obj.metadata.namespace if kind.namespaced else "", owner.name)
+
+    def enqueue(change: Change[KubeObject]) -> None:
+        before = owner_of(change.old) if change.old is not None else None
+        after = owner_of(change.new) if change.new is not None else None
+        if before is not None:
+            queue.add(before)
+        if after is not None and after != before:
+            queue.add(after)
+
+    return enqueue
 
 
 def _enqueue_mapped(

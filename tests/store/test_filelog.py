@@ -160,8 +160,7 @@ async def test_removing_a_log_removes_nothing_else(tmp_path: Path) -> None:
 async def test_an_error_in_the_body_is_not_wrapped(tmp_path: Path) -> None:
     """The store's own task does not turn it into a group, and the log is closed."""
     with pytest.raises(KeyError, match="mine"):
-        async with open_store(tmp_path / "run.wtl", codec=CODEC) as store:
-            await write_some(store)
+        async with open_store(tmp_path / "run.wtl", codec=CODEC):
             raise KeyError("mine")
 
     assert read_log(tmp_path / "run.wtl", CODEC).verify().closed
@@ -371,10 +370,14 @@ async def test_no_space_for_a_new_segment(layer: MemoryLayer) -> None:
 
 async def test_no_space_at_the_end_of_a_run_is_said(layer: MemoryLayer) -> None:
     """With durability none the loss shows on closing, and must not pass in silence."""
-    with pytest.raises(NoSpace):
+
+    async def run_out_of_space() -> None:
         async with open_store(RUN, codec=CODEC, durability="none", layer=layer) as store:
             await write_some(store)
             layer.write_errno = errno.ENOSPC
+
+    with pytest.raises(NoSpace):
+        await run_out_of_space()
 
     assert not layer.locks
 

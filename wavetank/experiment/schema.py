@@ -58,7 +58,7 @@ NODE_GROUP: Final = _object(
     prefix={
         "type": "string",
         "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        "description": "nodes are called PREFIX-0 ... PREFIX-(count-1)",
+        "description": "a name such as worker: nodes are called PREFIX-0 ... PREFIX-(count-1)",
     },
     count={"type": "integer", "minimum": 1},
     zone=STRING,

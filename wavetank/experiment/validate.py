@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -93,25 +94,28 @@ def _required(path: Path, failure: Failure) -> Saying:
 
 
 def _type(path: Path, failure: Failure) -> Saying:
-    allowed = failure.allowed("description") or _names(cast("str | list[str]", failure.expected))
-    yield path, f"{failure.value!r} is {_name_of(failure.value)}; allowed: {allowed}"
+    expected = cast("str | list[str]", failure.expected)
+    allowed = failure.allowed("description") or _names(expected)
+    quote = isinstance(failure.value, bool) and "string" in expected
+    hint = " (YAML reads words like y, n, on and off so; quote them)" if quote else ""
+    yield path, f"{_text(failure.value)} is {_name_of(failure.value)}{hint}; allowed: {allowed}"
 
 
 def _value(path: Path, failure: Failure) -> Saying:
     values = cast("list[Json]", failure.schema.get("enum", [failure.allowed("const")]))
     allowed = ", ".join("true" if value is True else str(value) for value in values)
-    yield path, f"{failure.value!r} is not allowed; allowed: {allowed}"
+    yield path, f"{_text(failure.value)} is not allowed; allowed: {allowed}"
 
 
 def _shape(path: Path, failure: Failure) -> Saying:
     allowed = failure.allowed("description") or f"text that matches {failure.expected}"
-    yield path, f"{failure.value!r} is not allowed; allowed: {allowed}"
+    yield path, f"{_text(failure.value)} is not allowed; allowed: {allowed}"
 
 
 def _bound(path: Path, failure: Failure) -> Saying:
     low, high = failure.allowed("minimum"), failure.allowed("maximum")
     allowed = f"{low} or more" if high is None else f"{low} to {high}"
-    yield path, f"{failure.value!r} is out of range; allowed: {allowed}"
+    yield path, f"{_text(failure.value)} is out of range; allowed: {allowed}"
 
 
 def _count(path: Path, failure: Failure) -> Saying:
@@ -152,6 +156,15 @@ _TYPE_NAMES = {
     "number": "a number",
     "boolean": "true or false",
 }
+
+
+def _text(value: Json) -> str:
+    """A value as it may stand in the file, cut short."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+_SHOWN = 60
 
 
 def _names(types: str | list[str]) -> str:

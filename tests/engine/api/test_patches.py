@@ -327,7 +327,8 @@ async def test_apply_of_what_was_read_back(client: Client) -> None:
 
 
 async def test_apply_of_a_custom_kind_replaces_lists(world: World) -> None:
-    for sizes in ([1, 2], [3]):
+    every: list[list[Json]] = [[1, 2], [3]]
+    for sizes in every:
         manifest = world.scheme.from_dict(
             {
                 "apiVersion": "example.com/v1",

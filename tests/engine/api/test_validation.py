@@ -8,7 +8,6 @@ from api_world import config_map, deployment, pod, replica_set, template
 
 from engine.api.defaulting import Defaulting
 from engine.api.errors import Invalid
-from engine.api.request import Verb
 from engine.api.validation import Validation
 from engine.control.client import Client
 from engine.objects.apps import (
@@ -57,7 +56,6 @@ from engine.objects.pod import (
 from engine.objects.quantity import Quantity
 
 SCHEME = default_scheme()
-assert Verb
 
 
 def faults(obj: KubeObject) -> list[str]:
@@ -470,7 +468,7 @@ async def test_what_of_a_pod_may_change(client: Client) -> None:
         ),
     ):
         with pytest.raises(Invalid, match=message):
-            await client.update(attrs.evolve(updated, spec=attrs.evolve(updated.spec, **change)))  # type: ignore[arg-type]
+            await client.update(attrs.evolve(updated, spec=attrs.evolve(updated.spec, **change)))
 
 
 async def test_frozen_data(client: Client) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
-from api_world import WIDGET, World, config_map, deployment, drain, pod, told
+from api_world import WIDGET, World, config_map, deployment, drain, pod, replica_set, told
 
 from engine.api.cause import acting
 from engine.api.errors import AlreadyExists, ApiError, BadRequest, Conflict, Invalid, NotFound
@@ -14,7 +14,7 @@ from engine.control.client import Client
 from engine.objects.apps import Deployment
 from engine.objects.core import ConfigMap, Event, Lease, LeaseSpec, Namespace, Node
 from engine.objects.meta import Condition, ObjectMeta, ObjectReference, OwnerReference, Uid
-from engine.objects.pod import Pod, PodStatus
+from engine.objects.pod import Pod, PodSchedulingGate, PodStatus
 from engine.objects.unstructured import Unstructured
 from store import Origin
 
@@ -43,6 +43,16 @@ async def test_create_resets_status_where_there_is_a_subresource(client: Client)
     made = await client.create(running)
     assert made.status == PodStatus(phase="Pending", qos_class="BestEffort")
     assert (await client.create(node)).status.conditions == ready
+
+
+async def test_a_gated_pod_says_so_from_its_creation(client: Client) -> None:
+    """A pod with scheduling gates is PodScheduled=False, SchedulingGated, before any scheduler has seen it."""
+    spec = attrs.evolve(pod().spec, scheduling_gates=(PodSchedulingGate(name="example.dev/wait"),))
+    made = await client.create(attrs.evolve(pod(), spec=spec))
+
+    (condition,) = made.status.conditions
+    assert (condition.type, condition.status) == ("PodScheduled", "False")
+    assert condition.reason == "SchedulingGated"
 
 
 async def test_create_with_a_taken_name(client: Client) -> None:
@@ -252,6 +262,20 @@ async def test_generation_counts_changes_of_the_spec(client: Client) -> None:
     assert status.metadata.generation == 3
 
 
+async def test_a_spec_that_was_rebuilt_keeps_its_identity(client: Client) -> None:
+    """A client that sends an equal spec anew changes the rest only: the parts stored before are shared on."""
+    made = await client.create(replica_set())
+    again = attrs.evolve(
+        made,
+        metadata=attrs.evolve(made.metadata, labels={"a": "b"}),
+        spec=attrs.evolve(made.spec),
+    )
+    updated = await client.update(again)
+    assert again.spec is not made.spec
+    assert updated.spec is made.spec
+    assert updated.metadata.generation == 1
+
+
 async def test_spec_and_status_are_written_apart(client: Client) -> None:
     """A write of the object leaves the status alone, a write of the status leaves all else alone."""
     made = await client.create(pod())
@@ -307,11 +331,12 @@ async def test_custom_kinds_follow_the_same_rules(world: World) -> None:
     assert seen.metadata.generation == 2
     with pytest.raises(Invalid):
         await client.update(widget)
-    scaled = await client.patch(
+    scaled: Unstructured = await client.patch(
         WIDGET, "w", "default", {"spec": {"replicas": 4}}, subresource="scale"
     )
     assert scaled.kind == "Scale"
-    assert (await client.get(WIDGET, "w", "default")).body["spec"] == {"size": 2, "replicas": 4}  # type: ignore[attr-defined]
+    found: Unstructured = await client.get(WIDGET, "w", "default")
+    assert found.body["spec"] == {"size": 2, "replicas": 4}
 
 
 async def test_writes_carry_the_origin_in_force(world: World) -> None:

@@ -395,7 +395,7 @@ async def test_every_method_is_a_checkpoint(store: Store) -> None:
         lambda: store.lease_grant(60),
         lambda: store.lease_keep_alive(lease.id),
         lambda: store.lease_time_to_live(lease.id),
-        lambda: store.leases(),
+        store.leases,
         lambda: store.lease_revoke(lease.id, origin=USER),
     ]
     for call in calls:

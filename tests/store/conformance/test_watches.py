@@ -35,7 +35,7 @@ async def put(store: Store, *names: str) -> None:
 def check_stream(
     batches: list[WatchBatch], expected: list[Event], start_revision: int
 ) -> list[Event]:
-    """etcd's validators: ordered, unique, atomic, bookmarkable, resumable, reliable. Returns the events."""
+    """The validators of etcd: ordered, unique, atomic, bookmarkable, resumable, reliable. Returns the events."""
     bookmark = start_revision - 1
     for batch in batches:
         for event in batch.events:
@@ -119,7 +119,7 @@ async def test_a_revision_comes_whole(store: Store) -> None:
     """All events of a transaction that concern the watch are in one batch, in the order of operations."""
     async with store.watch("k/", range_end=prefix_end("k/")) as watch:
         for n in range(5):
-            operations = tuple(Put(f"k/{m}", n) for m in (3, 1, 2)) + (Put("other", n),)
+            operations = (*(Put(f"k/{m}", n) for m in (3, 1, 2)), Put("other", n))
             await store.txn(Txn(success=operations), origin=USER)
         batches = await receive_until(watch, store.head)
 
@@ -263,7 +263,7 @@ async def test_a_slow_watch_never_skips(make: Maker) -> None:
         async with store.watch("k", range_end=prefix_end("k")) as watch:
             batches: list[WatchBatch] = []
             for n in range(30):
-                operations = tuple(Put(f"k{m}", n) for m in range(n % 5 + 1)) + (Put("x", n),)
+                operations = (*(Put(f"k{m}", n) for m in range(n % 5 + 1)), Put("x", n))
                 await store.txn(Txn(success=operations), origin=USER)
                 if n % 7 == 6:
                     batches.append(await watch.receive())
@@ -277,8 +277,8 @@ async def test_a_slow_watch_never_skips(make: Maker) -> None:
 
 async def test_a_slow_watch_does_not_delay_the_writer(store: Store) -> None:
     """Nobody receives, and writing goes on."""
-    async with store.watch(ALL, range_end=ALL):
-        with trio.fail_after(5):
+    with trio.fail_after(5):
+        async with store.watch(ALL, range_end=ALL):
             await put(store, *"abcdefghij" * 5)
 
     assert store.head == 51
@@ -305,7 +305,7 @@ async def test_a_receiver_can_be_cancelled_and_loses_nothing(store: Store) -> No
     async with store.watch("a") as watch:
         for _ in range(3):
             assert await nothing_comes(watch)
-            await put(store, "a")
+        await put(store, "a", "a", "a")
         events = await events_until(watch, 4)
 
     assert [event.revision for event in events] == [2, 3, 4]
@@ -322,17 +322,16 @@ async def test_a_woken_watch_reads_at_least_what_it_was_told(store: Store) -> No
 
 async def test_watches_end_with_the_store(make: Maker) -> None:
     """Whoever waits is told, and so is whoever asks afterwards."""
-    async with trio.open_nursery() as nursery:
-        async with make() as store:
-            watch = store.watch("a")
+    async with trio.open_nursery() as nursery, make() as store:
+        watch = store.watch("a")
 
-            async def wait() -> None:
-                with pytest.raises(StoreClosed):
-                    async with watch as opened:
-                        await opened.receive()
+        async def wait() -> None:
+            with pytest.raises(StoreClosed):
+                async with watch as opened:
+                    await opened.receive()
 
-            nursery.start_soon(wait)
-            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
 
     for call in (store.range("a"), store.put("a", 1, origin=USER), store.compact(1)):
         with pytest.raises(StoreClosed):

@@ -1,0 +1,151 @@
+"""What becomes of a remark before it is sent as an Event: combined, counted or cut (client-go `EventCorrelator`).
+
+Three stages in this order, each remembering the newest CACHE_SIZE things it met:
+
+1. *Combine*. Remarks that differ in their message alone are similar. From the tenth distinct message on, with no pause longer than
+   ten minutes between two of them, they all become one Event, "(combined from similar events): ...".
+2. *Count*. What was said before, to the letter, raises the count of that Event; a combined one always does.
+3. *Cut*. An object may be spoken of 25 times at once, per type, and then once in five minutes; the rest is dropped. Dropped
+   remarks have been counted all the same: the next one that passes shows them.
+
+Example: a ReplicaSet says "Created pod: web-1" to "web-12" in a second: nine Events, then one combined Event of which three counts are
+sent. Nothing here waits or reads a clock: times are integer nanoseconds given by the caller.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, Generic, TypeVar
+
+import attrs
+
+from engine.objects.meta import ObjectReference
+
+AGGREGATE_AFTER: Final = 10
+"""Distinct messages of one reason before they are combined (client-go defaultAggregateMaxEvents)."""
+AGGREGATE_INTERVAL: Final = 600.0
+"""Seconds for which similar events count together (defaultAggregateIntervalInSeconds)."""
+SPAM_BURST: Final = 25
+SPAM_REFILL: Final = 300.0
+"""An object may say 25 things at once, then one per 300 seconds (defaultSpamBurst, defaultSpamQPS)."""
+CACHE_SIZE: Final = 4096
+"""Entries remembered per stage (maxLruCacheEntries)."""
+
+COMBINED: Final = "(combined from similar events): "
+
+_NS: Final = 1_000_000_000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@attrs.frozen
+class Remark:
+    """What a process has to say about an object, before correlation."""
+
+    involved: ObjectReference
+    type: str
+    reason: str
+    message: str
+
+
+RemarkKey = tuple[str, ...]
+"""What makes two remarks the same Event, within one source."""
+
+
+@attrs.frozen
+class Verdict:
+    """What to send: a new Event when `count` is 1, else one more count of the one that `key` stands for."""
+
+    key: RemarkKey
+    remark: Remark
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+class Lru(Generic[K, V]):
+    """The entries used last, CACHE_SIZE at most."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: K) -> V | None:
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) > CACHE_SIZE:
+            self._entries.popitem(last=False)
+
+
+@attrs.define
+class _Similar:
+    messages: dict[str, None]
+    last_ns: int
+
+
+@attrs.frozen
+class _Known:
+    count: int
+    first_ns: int
+
+
+@attrs.define(eq=False)
+class EventCorrelator:
+    """Filters the remarks of one source (component and host). See the module's text."""
+
+    _similar: Lru[RemarkKey, _Similar] = attrs.field(factory=Lru, init=False)
+    _known: Lru[RemarkKey, _Known] = attrs.field(factory=Lru, init=False)
+    _tokens: Lru[RemarkKey, tuple[float, int]] = attrs.field(factory=Lru, init=False)
+
+    def correlate(self, remark: Remark, now: int) -> Verdict | None:
+        """What to send for `remark` at `now` (ns); None when the object has said too much."""
+        involved = remark.involved
+        # An object made again under the same name is another one: its uid is part of every key.
+        about: RemarkKey = (
+            involved.kind,
+            involved.namespace,
+            involved.name,
+            involved.uid,
+            involved.api_version,
+            remark.type,
+        )
+        key: RemarkKey = (*about, remark.reason)
+        if self._combine(key, remark.message, now):
+            remark = attrs.evolve(remark, message=COMBINED + remark.message)
+        else:
+            key = (*key, involved.field_path, remark.message)
+        known = self._known.get(key)
+        known = _Known(known.count + 1, known.first_ns) if known is not None else _Known(1, now)
+        self._known.put(key, known)
+        if not self._allowed(about, now):
+            return None
+        return Verdict(key, remark, known.count, known.first_ns, now)
+
+    def _combine(self, group: RemarkKey, message: str, now: int) -> bool:
+        similar = self._similar.get(group)
+        if similar is None or now - similar.last_ns > AGGREGATE_INTERVAL * _NS:
+            similar = _Similar({}, now)
+        similar.messages[message] = None
+        similar.last_ns = now
+        self._similar.put(group, similar)
+        if len(similar.messages) < AGGREGATE_AFTER:
+            return False
+        # Any may go (client-go: `PopAny`); here the one told first, so that runs are equal.
+        similar.messages.pop(next(iter(similar.messages)))
+        return True
+
+    def _allowed(self, about: RemarkKey, now: int) -> bool:
+        tokens, since = self._tokens.get(about) or (float(SPAM_BURST), now)
+        tokens = min(float(SPAM_BURST), tokens + (now - since) / (SPAM_REFILL * _NS))
+        allowed = tokens >= 1.0
+        self._tokens.put(about, (tokens - 1.0 if allowed else tokens, now))
+        return allowed
