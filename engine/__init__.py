@@ -222,6 +222,7 @@ from engine.objects.pods import (
     qos_class,
     tolerates,
 )
+from engine.objects.replacing import replaced
 from engine.settings import NEWEST, Settings, parse_version
 from engine.sim import (
     EPOCH_US,
@@ -502,6 +503,7 @@ __all__ = [
     "process_name",
     "qos_class",
     "read_text",
+    "replaced",
     "run_simulation",
     "selector_of",
     "set_causes",

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, cast
 
-import attrs
-
 from engine import (
     AlreadyExists,
     ApiError,
@@ -33,6 +31,7 @@ from engine import (
     Watches,
     index_by_namespace,
     key_of,
+    replaced,
     selector_of,
 )
 from reconcilers.deployment_actions import (
@@ -134,7 +133,7 @@ class DeploymentReconciler(Reconciler):
 
         def current(obj: T) -> T:
             version = versions.get(obj.metadata.uid, obj.metadata.resource_version)
-            return with_metadata(obj, attrs.evolve(obj.metadata, resource_version=version))
+            return with_metadata(obj, replaced(obj.metadata, resource_version=version))
 
         def written(obj: KubeObject) -> None:
             versions[obj.metadata.uid] = obj.metadata.resource_version

@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from engine import Deployment, DeploymentStatus, Pod, ReplicaSet, Settings, condition_of
+from engine import Deployment, DeploymentStatus, Pod, ReplicaSet, Settings, condition_of, replaced
 from reconcilers.deployment_actions import (
     Action,
     CreateReplicaSet,
@@ -178,7 +178,7 @@ class _Sync:
         generation = self.deployment.metadata.generation
         if self.deployment.status.observed_generation < generation:
             status = attrs.evolve(self.deployment.status, observed_generation=generation)
-            self._update_status(attrs.evolve(self.deployment, status=status))
+            self._update_status(replaced(self.deployment, status=status))
 
     def note_pause(self) -> None:
         """Keep the deadline from counting while the Deployment is paused."""
@@ -285,7 +285,7 @@ class _Sync:
         """Note the status if it differs; whether it does."""
         if status == self.deployment.status:
             return False
-        self._update_status(attrs.evolve(self.deployment, status=status))
+        self._update_status(replaced(self.deployment, status=status))
         return True
 
     def _judge(self, old: Sequence[ReplicaSet], new: ReplicaSet | None) -> None:

@@ -74,8 +74,19 @@ def same_template(one: PodTemplateSpec, other: PodTemplateSpec) -> bool:
 
     A manifest may spell a default out; objects keep that, pods do not differ by it.
     """
-    one, other = without_hash(one), without_hash(other)
-    return one == other or _canonical(one) == _canonical(other)
+    known = _compared.get((id(one), id(other)))
+    if known is None:
+        if len(_compared) >= _COMPARED_LIMIT:
+            _compared.clear()
+        bare, other_bare = without_hash(one), without_hash(other)
+        same = bare == other_bare or _canonical(bare) == _canonical(other_bare)
+        known = _compared[id(one), id(other)] = (one, other, same)
+    return known[2]
+
+
+_compared: Final[dict[tuple[int, int], tuple[PodTemplateSpec, PodTemplateSpec, bool]]] = {}
+"""Templates that were compared, by identity: the same two are at every change of a pod. Held here, they keep their identities."""
+_COMPARED_LIMIT: Final = 4096
 
 
 def _canonical(value: object) -> str:
@@ -207,9 +218,11 @@ def renewed(deployment: Deployment, replica_set: ReplicaSet, revision: int) -> R
     minReadySeconds.
     """
     min_ready = deployment.spec.min_ready_seconds
-    spec = attrs.evolve(replica_set.spec, min_ready_seconds=min_ready)
     annotations = _annotations_of_new(deployment, replica_set, revision)
-    return attrs.evolve(_annotated(replica_set, annotations), spec=spec)
+    fresh = _annotated(replica_set, annotations)
+    if replica_set.spec.min_ready_seconds == min_ready:
+        return fresh
+    return attrs.evolve(fresh, spec=attrs.evolve(replica_set.spec, min_ready_seconds=min_ready))
 
 
 def _annotated(replica_set: ReplicaSet, annotations: Mapping[str, str]) -> ReplicaSet:

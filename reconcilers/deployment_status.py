@@ -20,6 +20,7 @@ from engine import (
     ReplicaSet,
     Time,
     condition_of,
+    replaced,
     without_condition,
 )
 from reconcilers.deployment_rollout import available, desired, max_unavailable, total
@@ -69,7 +70,7 @@ def new_condition(type_: str, status: str, reason: str, message: str, now_us: in
 def with_status_condition(deployment: Deployment, condition: Condition) -> Deployment:
     """The Deployment with that condition in its status."""
     conditions = with_condition(deployment.status.conditions, condition)
-    return attrs.evolve(deployment, status=attrs.evolve(deployment.status, conditions=conditions))
+    return replaced(deployment, status=replaced(deployment.status, conditions=conditions))
 
 
 def counted(
@@ -96,7 +97,7 @@ def counted(
             now_us,
         )
     )
-    return attrs.evolve(
+    return replaced(
         deployment.status,
         observed_generation=deployment.metadata.generation,
         replicas=sum(rs.status.replicas for rs in everyone),
@@ -159,7 +160,7 @@ def rollout_status(
         conditions = with_condition(conditions, failure)
     else:
         conditions = without_condition(conditions, REPLICA_FAILURE)
-    return attrs.evolve(status, conditions=conditions)
+    return replaced(status, conditions=conditions)
 
 
 def _was_completed(deployment: Deployment, status: DeploymentStatus) -> bool:

@@ -64,9 +64,7 @@ class NamespaceReconciler(Reconciler):
 
     def sources(self) -> Sequence[Source]:
         """Namespaces."""
-        return cast(
-            "Sequence[Source]", (Watches(Namespace, on_change=self._changed),)
-        )
+        return cast("Sequence[Source]", (Watches(Namespace, on_change=self._changed),))
 
     async def setup(self) -> None:
         """No failures yet."""

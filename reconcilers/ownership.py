@@ -12,7 +12,7 @@ the client.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Generic, TypeVar, cast
 
 import attrs
@@ -86,13 +86,18 @@ def claim(owner: KubeObject, selector: Selector, candidates: Iterable[T]) -> Cla
     """Sort the candidates by the rules of controllers.md 0.10."""
     uid = owner.metadata.uid
     leaving = owner.metadata.deletion_timestamp is not None
+    # The children of one template share one map of labels: looked at once, not once for each.
+    labels: Mapping[str, str] | None = None
+    matches = False
     kept: list[T] = []
     adopted: list[T] = []
     released: list[T] = []
     for candidate in candidates:
         metadata = candidate.metadata
         reference = metadata.controller
-        matches = selector.matches(metadata.labels)
+        if metadata.labels is not labels:
+            labels = metadata.labels
+            matches = selector.matches(labels)
         if reference is not None:
             if reference.uid != uid:
                 continue

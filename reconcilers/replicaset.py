@@ -35,6 +35,7 @@ from engine import (
     index_by_namespace,
     is_active,
     key_of,
+    replaced,
     selector_of,
 )
 from reconcilers.expectations import Expectations
@@ -239,7 +240,7 @@ class ReplicaSetReconciler(Reconciler):
         if owner.status == status:
             return
         try:
-            await self.client.update_status(attrs.evolve(owner, status=status))
+            await self.client.update_status(replaced(owner, status=status))
         except ApiError:
             metadata = owner.metadata
             kind = self.client.scheme.resource_of(owner)

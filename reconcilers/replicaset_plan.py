@@ -23,6 +23,7 @@ from engine import (
     condition_of,
     controller_ref,
     is_ready,
+    replaced,
     without_condition,
 )
 from reconcilers.replicaset_ranking import ready_since, victims
@@ -144,13 +145,20 @@ def status_of(observed: Observed, failure: str = "") -> ReplicaSetStatus:
     """The status to write; `failure` is the message of the error that stopped the action."""
     replica_set = observed.replica_set
     template_labels = replica_set.spec.template.metadata.labels
-    times = [available_at(pod, replica_set.spec.min_ready_seconds) for pod in observed.pods]
-    return attrs.evolve(
+    min_ready = replica_set.spec.min_ready_seconds
+    labeled = ready = available = 0
+    for pod in observed.pods:  # one pass: this is done for every change of every pod
+        labeled += _carries(pod.metadata.labels, template_labels)
+        if is_ready(pod):
+            ready += 1
+            since = available_at(pod, min_ready)
+            available += since is not None and since <= observed.now_us
+    return replaced(
         replica_set.status,
         replicas=len(observed.pods),
-        fully_labeled_replicas=sum(_carries(pod, template_labels) for pod in observed.pods),
-        ready_replicas=sum(is_ready(pod) for pod in observed.pods),
-        available_replicas=sum(time is not None and time <= observed.now_us for time in times),
+        fully_labeled_replicas=labeled,
+        ready_replicas=ready,
+        available_replicas=available,
         observed_generation=replica_set.metadata.generation,
         conditions=_conditions(observed, failure),
     )
@@ -159,13 +167,15 @@ def status_of(observed: Observed, failure: str = "") -> ReplicaSetStatus:
 def next_check(observed: Observed) -> float | None:
     """Seconds until the first ready pod becomes available; None when there is none to wait for."""
     min_ready = observed.replica_set.spec.min_ready_seconds
+    if min_ready == 0:  # ready is available
+        return None
     times = [available_at(pod, min_ready) for pod in observed.pods]
     waiting = [time - observed.now_us for time in times if time is not None]
     return min((wait / _US for wait in waiting if wait > 0), default=None)
 
 
-def _carries(pod: Pod, labels: Mapping[str, str]) -> bool:
-    return all(pod.metadata.labels.get(key) == value for key, value in labels.items())
+def _carries(own: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return own is labels or all(own.get(key) == value for key, value in labels.items())
 
 
 def _conditions(observed: Observed, failure: str) -> tuple[Condition, ...]:

@@ -34,7 +34,7 @@ class ImageBehaviour:
     ready_after: DurationRange = NO_TIME
     """From the start until it answers probes of any kind."""
     runs: DurationRange | None = None
-    """How long it runs before it ends by itself; None: until it is stopped."""
+    """How long it runs before it ends by itself; None: until it is stopped, or as an init container `INIT_RUNS`."""
     exit_code: int = 0
     """With which it ends by itself."""
     memory: Quantity | None = None
@@ -55,6 +55,10 @@ class ImageBehaviour:
     def matches(self, image: str) -> bool:
         return fnmatchcase(image, self.match)
 
+
+INIT_RUNS: Final = DurationRange(low=0.2, high=1.0)
+"""How long an init container runs whose image is not told to run for a time: one that never ended would keep its pod from
+ever starting, which nobody means by a rule such as `*`."""
 
 DEFAULT_BEHAVIOUR: Final = ImageBehaviour()
 """Of images that no pattern matches."""

@@ -128,23 +128,8 @@ class Kubelet:
         # The informers' long watches are the client's own affair; all else has the kubelet's short time-out.
         client = attrs.evolve(self.client, timeout_seconds=settings.kubelet_request_timeout)
         ip = node_ip(self.description, draws)
-        label = f"{self.actor}/informer"
-        pod_informer: Informer[Pod] = Informer(
-            self.client,
-            Pod,
-            settings,
-            draws,
-            f"{label}/pods",
-            field_selector=f"spec.nodeName={name}",
-        )
-        node_informer: Informer[Node] = Informer(
-            self.client,
-            Node,
-            settings,
-            draws,
-            f"{label}/nodes",
-            field_selector=f"metadata.name={name}",
-        )
+        pod_informer = self._informer(Pod, "pods", f"spec.nodeName={name}")
+        node_informer = self._informer(Node, "nodes", f"metadata.name={name}")
         recorder = EventRecorder(
             client=client, clock=clock, draws=draws, component="kubelet", host=name
         )
@@ -195,6 +180,13 @@ class Kubelet:
             writer=writer,
             heartbeat=heartbeat,
             pods=pods,
+        )
+
+    def _informer(self, kind: type[T], plural: str, field_selector: str) -> Informer[T]:
+        """The picture of what concerns this node."""
+        label = f"{self.actor}/informer/{plural}"
+        return Informer(
+            self.client, kind, self.settings, self.draws, label, field_selector=field_selector
         )
 
 

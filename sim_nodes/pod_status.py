@@ -24,6 +24,7 @@ from engine import (
     PodStatus,
     Time,
     condition_of,
+    replaced,
 )
 from sim_nodes.runtime import ContainerRecord
 from sim_nodes.texts import (
@@ -323,7 +324,7 @@ def merged(server: PodStatus, ours: PodStatus) -> PodStatus:
         for condition in server.conditions
         if condition.type not in OWNED and condition.type not in ours_types
     )
-    return attrs.evolve(
+    return replaced(
         ours,
         conditions=others + ours.conditions,
         nominated_node_name=server.nominated_node_name,

@@ -17,7 +17,7 @@ import attrs
 
 from engine import Container, Draws, Pod
 from sim_nodes.addresses import PodAddresses
-from sim_nodes.images import ImageBehaviour, Images, hex_id
+from sim_nodes.images import INIT_RUNS, ImageBehaviour, Images, hex_id
 from sim_nodes.pulls import Puller
 from sim_nodes.units import NEVER, NS, to_ns
 
@@ -198,8 +198,11 @@ class Runtime:
                 draws.duration(f"{label}/hangs", attempt, behaviour.hangs_after)
             )
         ends = NEVER
-        if behaviour.runs is not None:
-            ends = started + to_ns(draws.duration(f"{label}/runs", attempt, behaviour.runs))
+        runs = behaviour.runs
+        if runs is None and container in pod.spec.init_containers and container.restart_policy != "Always":
+            runs = INIT_RUNS
+        if runs is not None:
+            ends = started + to_ns(draws.duration(f"{label}/runs", attempt, runs))
         record = ContainerRecord(
             id=hex_id(draws, "container", uid, container.name, attempt),
             name=container.name,

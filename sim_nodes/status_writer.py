@@ -25,6 +25,7 @@ from engine import (
     Uid,
     acting,
     current_origin,
+    replaced,
 )
 from sim_nodes.pod_status import merged
 from sim_nodes.units import NS, next_tick
@@ -180,7 +181,7 @@ class StatusWriter:
                 entry.written = pod.status
                 return
             try:
-                stored = await self.client.update_status(attrs.evolve(pod, status=wanted))
+                stored = await self.client.update_status(replaced(pod, status=wanted))
             except Conflict:
                 self._counters["conflicts"] += 1
                 pod = None

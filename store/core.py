@@ -72,8 +72,12 @@ class Core:
     """Time of the last event; the log's time never goes back, even if the clock does (a log opened again)."""
     _progress_ns: int = attrs.field(default=0, init=False)
     """When the next round of progress notifications is due, if a watcher wants them."""
+    _execution: Execution = attrs.field(init=False)
     _feeds: dict[Watcher, Iterator[Commit]] = attrs.field(factory=dict, init=False)
     """Where each watcher that catches up from the log has got to in it."""
+
+    def __attrs_post_init__(self) -> None:
+        self._execution = Execution(self.history, self.leases, self.range, self.codec.encode)
 
     def __repr__(self) -> str:
         return f"<Core {self.history!r} {self.watchers!r} {self.leases!r}>"
@@ -88,16 +92,9 @@ class Core:
     def _commit(
         self, txn: Txn, origin: Origin, now_ns: int, ends_lease: int = 0
     ) -> tuple[TxnResult, list[Watcher]]:
-        execution = Execution(
-            history=self.history,
-            leases=self.leases,
-            read=self.range,
-            encode=self.codec.encode,
-            origin=origin,
-            time_ns=max(now_ns, self.time_ns),
-        )
+        time_ns = max(now_ns, self.time_ns)
         try:
-            result = execution.execute(txn)
+            result = self._execution.execute(txn, origin, time_ns)
             commit = self.history.open_commit()
             if not commit:
                 return result, []
@@ -106,7 +103,7 @@ class Core:
             self.history.abort()
             raise
         self.history.seal(commit)
-        self.time_ns = execution.time_ns
+        self.time_ns = time_ns
         self.leases.follow(commit)
         self._shrink()
         return result, self.watchers.post(commit)

@@ -253,8 +253,9 @@ class EmbeddedStore:
                 self.settle(self.core.journal.position)
             except NoSpace:
                 await trio.sleep(_RETRY_SECONDS)
-            except StoreFailed:
+            except StoreFailed as error:
                 # Whoever asks next is told, and so is everybody who waits.
+                self._failure = error
                 self._wake_all()
 
     def set_alarm(self) -> None:

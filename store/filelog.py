@@ -206,10 +206,10 @@ class FileJournal:
 
     def _append_to(self, file: AppendFile, data: bytes) -> None:
         """Write all of `data`, or nothing. Raises NoSpace, StoreFailed."""
-        rest = memoryview(data)
+        rest = data
         try:
             while rest:
-                taken = file.write(bytes(rest) if len(rest) < len(data) else data)
+                taken = file.write(rest)
                 assert taken > 0, "the file layer took nothing, and raised nothing"
                 rest = rest[taken:]
         except OSError as error:

@@ -36,39 +36,31 @@ from store.records import (
 
 def validate(txn: Txn, limits: Limits) -> None:
     """Raises InvalidRequest for what no state could make right."""
-    if len(txn.success) == 1 and not txn.failure and isinstance(txn.success[0], Put | Delete):
-        # The common request, one write: it cannot collide with itself.
-        _validate_operation(txn.success[0])
-        _validate_size(txn, limits)
-        return
-    _validate_branches(txn, limits)
-    _changed(txn.success)
-    _changed(txn.failure)
+    _validate_branch(txn.success, limits)
+    _validate_branch(txn.failure, limits)
+    if len(txn.compares) > limits.transaction_operations:
+        raise _too_many("compares", len(txn.compares), limits)
 
 
-def _validate_size(txn: Txn, limits: Limits) -> None:
-    most = limits.transaction_operations
-    for what, length in (
-        ("compares", len(txn.compares)),
-        ("operations on success", len(txn.success)),
-        ("operations on failure", len(txn.failure)),
-    ):
-        if length > most:
-            raise InvalidRequest(f"{length} {what} in one transaction; at most {most} are allowed")
-
-
-def _validate_branches(txn: Txn, limits: Limits) -> None:
-    _validate_size(txn, limits)
-    for operation in (*txn.success, *txn.failure):
+def _validate_branch(operations: Sequence[Op], limits: Limits) -> None:
+    if len(operations) > limits.transaction_operations:
+        raise _too_many("operations", len(operations), limits)
+    for operation in operations:
         if isinstance(operation, Txn):
-            _validate_branches(operation, limits)
+            validate(operation, limits)
         else:
             _validate_operation(operation)
+    if len(operations) > 1:
+        # One operation cannot collide with itself: most branches are spared the search.
+        _changed(operations)
 
 
-def _validate_operation(operation: Op) -> None:
-    if isinstance(operation, Txn):
-        return
+def _too_many(what: str, length: int, limits: Limits) -> InvalidRequest:
+    most = limits.transaction_operations
+    return InvalidRequest(f"{length} {what} in one transaction; at most {most} are allowed")
+
+
+def _validate_operation(operation: Get | Put | Delete) -> None:
     if not operation.key:
         raise InvalidRequest(f"{type(operation).__name__} with an empty key")
     if not operation.key.isascii():
@@ -120,17 +112,18 @@ def _changed(operations: Sequence[Op]) -> tuple[dict[str, None], list[KeyRange]]
 
 @attrs.define(eq=False)
 class Execution:
-    """One transaction on its way: where it runs, for whom, and when."""
+    """Runs transactions on a history, one at a time; `origin` and `time_ns` are those of the present one."""
 
     history: History
     leases: Leases
     read: Callable[[Get], RangeResult]
     encode: Encode
-    origin: Origin
-    time_ns: int
+    origin: Origin = attrs.field(default=Origin(""), init=False)
+    time_ns: int = attrs.field(default=0, init=False)
 
-    def execute(self, txn: Txn) -> TxnResult:
+    def execute(self, txn: Txn, origin: Origin, time_ns: int) -> TxnResult:
         """Decide and run. May raise half-way, with writes in the open revision."""
+        self.origin, self.time_ns = origin, time_ns
         verdicts: list[bool] = []
         self._decide(txn, verdicts)
         verdicts.reverse()
@@ -138,7 +131,11 @@ class Execution:
 
     def _decide(self, txn: Txn, verdicts: list[bool]) -> None:
         """Append the verdicts of this and the nested transactions that will run, in the order in which they will."""
-        holds = all(self.holds(compare) for compare in txn.compares)
+        holds = True
+        for compare in txn.compares:
+            if not self.holds(compare):
+                holds = False
+                break
         verdicts.append(holds)
         for operation in txn.success if holds else txn.failure:
             if isinstance(operation, Txn):
@@ -146,11 +143,18 @@ class Execution:
 
     def holds(self, compare: Compare) -> bool:
         """Whether a condition is met by every key of its range."""
-        events = self._newest(compare.key, compare.range_end)
+        if compare.range_end is None:
+            return self._holds(compare, self.history.newest(compare.key))
+        events = self.history.newest_within(KeyRange.of(compare.key, compare.range_end))
         if not events:
+            return self._holds(compare, None)
+        return all(self._holds(compare, event) for event in events)
+
+    def _holds(self, compare: Compare, event: Event | None) -> bool:
+        if event is None:
             # As in etcd: there is no value to compare with, whatever the operator.
             return compare.target is not Target.VALUE and _stands(0, compare.op, compare.operand)
-        return all(self._event_holds(compare, event) for event in events)
+        return self._event_holds(compare, event)
 
     def _newest(self, key: str, range_end: str | None) -> list[Event]:
         if range_end is None:
@@ -176,10 +180,8 @@ class Execution:
 
     def _run(self, txn: Txn, verdicts: list[bool]) -> TxnResult:
         succeeded = verdicts.pop()
-        responses: list[OpResult] = [
-            self._operate(operation, verdicts)
-            for operation in (txn.success if succeeded else txn.failure)
-        ]
+        operations = txn.success if succeeded else txn.failure
+        responses = [self._operate(operation, verdicts) for operation in operations]
         return TxnResult(
             succeeded=succeeded, revision=self.history.current, responses=tuple(responses)
         )

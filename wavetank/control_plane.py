@@ -68,6 +68,8 @@ class ControlPlane:
     controllers: dict[str, ControllerProcess] = attrs.field(factory=dict, init=False)
     """By the reconciler's name; with several replicas those of the first to lead, then of whoever led last."""
     electors: dict[str, LeaderElector] = attrs.field(factory=dict, init=False)
+    candidates: dict[str, Process] = attrs.field(factory=dict, init=False)
+    """With several replicas: the process of each, by its identity such as `kube-scheduler-0`."""
 
     def start(self) -> None:
         """Start everything; returns at once."""
@@ -141,7 +143,7 @@ class ControlPlane:
                     while True:
                         await elector.run(lead)
 
-        process = self.processes.start(identity, main)
+        process = self.candidates[identity] = self.processes.start(identity, main)
         link = Link(identity, draws=self.draws, process=process)
         client = self.client_of(process, link)
         recorder = EventRecorder(

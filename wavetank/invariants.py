@@ -158,7 +158,7 @@ class OneLeader:
         if event.type is EventType.DELETE or not isinstance(old, Lease) or renewed is None:
             return None
         before, after = old.spec.holder_identity, new.spec.holder_identity
-        if not before or before == after:
+        if not before or not after or before == after:  # the first, a release, a renewal
             return None
         age = (event.time_ns - renewed) / 1e9
         duration = old.spec.lease_duration_seconds or 0

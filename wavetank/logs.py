@@ -9,12 +9,14 @@ from typing import Final, cast
 import attrs
 
 from engine import (
+    DecodeError,
     Json,
     KubeObject,
     MicroTime,
     ObjectCodec,
     Resource,
     Scheme,
+    StructureError,
     UnknownKind,
     decorated,
     default_scheme,
@@ -41,8 +43,11 @@ class Log:
         return str(MicroTime.of(cast("int", self.header["epochUs"]) + time_ns // 1000))
 
     def events(self, first: int = 1, last: int | None = None) -> Iterator[Event]:
-        """The events from revision `first` to `last`, both included."""
-        return self.reader.events(first, last)
+        """The events from revision `first` to `last`, both included. Raises BadInput where the log is damaged."""
+        try:
+            yield from self.reader.events(first, last)
+        except (StoreError, DecodeError, StructureError, UnknownKind) as error:
+            raise BadInput(f"{self.path}: {error}") from None
 
     def state(self, revision: int | None = None) -> ClusterState:
         """The cluster as it was at `revision`, or at the head. Raises BadInput for a revision past the head."""

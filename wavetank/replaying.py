@@ -51,14 +51,14 @@ def replay(path: Path | str) -> Replay:
         again = Path(folder) / "replay.wtl"
         result = _execute(recorded, again)
         executed = open_log(again)
-        divergence = _compare(recorded, executed)
+        divergence = compare(recorded, executed)
         events = sum(1 for _ in executed.events())
     return Replay(result.digest, events, divergence, _version_changes(recorded.header))
 
 
 def _execute(recorded: Log, log: Path) -> Result[object]:
     from wavetank.experiment.load import restore_experiment  # noqa: PLC0415 - imports this package
-    from wavetank.experiment.run import run_experiment  # noqa: PLC0415
+    from wavetank.experiment.run import run_experiment  # noqa: PLC0415 -- imported when it is needed: the command starts fast
 
     header = recorded.header
     seed = cast("int", header.get("seed", 0))
@@ -76,7 +76,8 @@ def _execute(recorded: Log, log: Path) -> Result[object]:
     raise BadInput(f"{recorded.path}: its header names no experiment")
 
 
-def _compare(recorded: Log, executed: Log) -> Divergence | None:
+def compare(recorded: Log, executed: Log) -> Divergence | None:
+    """The first event that is not the same in both logs, or None."""
     pairs = itertools.zip_longest(recorded.events(), executed.events())
     for before, now in pairs:
         if before is None or now is None or not _same(recorded, executed, before, now):

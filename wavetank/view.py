@@ -217,6 +217,15 @@ class View:
         key = Key(namespace if resource.namespaced else "", name)
         return cast("T | None", self.state.get(kind_name(resource), key))
 
+    def the(self, kind: type[T] | Resource | str, name: str, namespace: str = "default") -> T:
+        """One object. Raises LookupError when there is none of that name, which `until` takes for "not yet"."""
+        found: T | None = self.get(kind, name, namespace)
+        if found is None:
+            resource = self.state.scheme.resource_of(kind)
+            called = f"{namespace}/{name}" if resource.namespaced else name
+            raise LookupError(f"no {resource.kind} {called} at revision {self.revision}")
+        return found
+
     def list(
         self, kind: type[T] | Resource | str, namespace: str | None = None, selector: str = ""
     ) -> List[T]:
@@ -233,10 +242,7 @@ class View:
 
     def deployment(self, name: str, namespace: str = "default") -> DeploymentView:
         """Raises LookupError when there is none of that name."""
-        found: Deployment | None = self.get(Deployment, name, namespace)
-        if found is None:
-            raise LookupError(f"no Deployment {namespace}/{name} at revision {self.revision}")
-        return DeploymentView(found)
+        return DeploymentView(self.the(Deployment, name, namespace))
 
     def deployments(self) -> List[DeploymentView]:
         """All Deployments in key order."""
@@ -244,10 +250,7 @@ class View:
 
     def node(self, name: str) -> NodeView:
         """Raises LookupError when there is none of that name."""
-        found: Node | None = self.get(Node, name)
-        if found is None:
-            raise LookupError(f"no Node {name} at revision {self.revision}")
-        return NodeView(found)
+        return NodeView(self.the(Node, name))
 
     def nodes(self) -> List[NodeView]:
         """All nodes in name order."""
@@ -308,7 +311,7 @@ def _workloads_unsettled(view: View) -> Iterator[str]:
 
 def _replica_state(owner: KubeObject) -> tuple[tuple[int, int], int, int]:
     spec = getattr(owner, "spec")  # noqa: B009 - ReplicaSet and ReplicationController alike
-    status = getattr(owner, "status")  # noqa: B009
+    status = getattr(owner, "status")  # noqa: B009 -- a KubeObject need not have one
     desired = 1 if spec.replicas is None else spec.replicas
     return (
         (status.available_replicas, status.observed_generation),

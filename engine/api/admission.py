@@ -18,6 +18,7 @@ from engine.api.refusals import forbidden
 from engine.objects.core import Namespace, Node, PriorityClass, ServiceAccount, Taint
 from engine.objects.meta import KubeObject
 from engine.objects.pod import Pod, PodSpec, Toleration
+from engine.objects.replacing import replaced
 from engine.objects.scheme import Resource
 from engine.settings import Settings
 
@@ -94,7 +95,7 @@ class Admission:
         given = pod.spec
         known = self._specs.get(id(given))
         if known is not None and known[1] == (priority, policy):
-            return attrs.evolve(pod, spec=known[2])
+            return replaced(pod, spec=known[2])
         spec = given
         if not given.service_account_name:
             spec = attrs.evolve(spec, service_account_name=account, service_account=account)
@@ -107,7 +108,7 @@ class Admission:
         if len(self._specs) >= _SPECS_KEPT:
             del self._specs[next(iter(self._specs))]
         self._specs[id(given)] = (given, (priority, policy), spec)
-        return attrs.evolve(pod, spec=spec)
+        return replaced(pod, spec=spec)
 
     def _check_account(self, pod: Pod, account: str, resource: Resource, view: View) -> None:
         if account == DEFAULT_ACCOUNT and self.default_account_implied:

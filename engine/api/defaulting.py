@@ -28,6 +28,7 @@ from engine.objects.apps import (
 from engine.objects.core import Node, PriorityClass, Secret, Service, ServicePort
 from engine.objects.meta import KubeObject
 from engine.objects.pod import Pod, PodSpec, PodTemplateSpec
+from engine.objects.replacing import replaced
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -46,7 +47,7 @@ class Defaulting:
         """`obj` with its defaults."""
         if isinstance(obj, Pod):
             spec = self._pod_specs(obj.spec)
-            return obj if spec is obj.spec else cast("T", attrs.evolve(obj, spec=spec))
+            return obj if spec is obj.spec else cast("T", replaced(obj, spec=spec))
         function = _DEFAULTS.get(type(obj))
         return cast("T", function(obj)) if function is not None else obj
 

@@ -32,7 +32,7 @@ _PAGE: Final = 500
 
 TOO_OLD_LIST: Final = "The resourceVersion for the provided list is too old."
 TOO_OLD_TOKEN: Final = (
-    "The provided continue parameter is too old to display a consistent list result. "  # noqa: S105
+    "The provided continue parameter is too old to display a consistent list result. "  # noqa: S105 -- a message
     "You must start a new list without the continue parameter."
 )
 

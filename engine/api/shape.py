@@ -6,77 +6,39 @@ a change leaves alone keep their identity, and so cost the store's encoder nothi
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Final, TypeVar, cast
 
 import attrs
 
 from engine.objects.base import Json
 from engine.objects.meta import KubeObject, ObjectMeta, TypedObject
+from engine.objects.replacing import replaced
 from engine.objects.unstructured import Unstructured
 
 T = TypeVar("T", bound=KubeObject)
-V = TypeVar("V")
 
 _evolve: Final = cast("Callable[..., KubeObject]", attrs.evolve)
 
 
-@attrs.frozen
-class _Layout:
-    """How to copy an object of one class slot by slot."""
-
-    names: tuple[str, ...]
-    read: Callable[[object], tuple[object, ...]]
-    writers: tuple[Callable[[object, object], None], ...]
+_names: Final[dict[type, tuple[str, ...]]] = {}
 
 
-_layouts: Final[dict[type, _Layout]] = {}
-
-
-def _layout(cls: type) -> _Layout:
-    found = _layouts.get(cls)
+def _names_of(cls: type) -> tuple[str, ...]:
+    """The fields of a class."""
+    found = _names.get(cls)
     if found is None:
-        names = tuple(field.name for field in attrs.fields(cast("type[TypedObject]", cls)))
-        read = cast("Callable[[object], tuple[object, ...]]", attrgetter(*names))
-        writers = tuple(_writer(cls, name) for name in names)
-        found = _layouts[cls] = _Layout(names, read, writers)
+        found = _names[cls] = tuple(
+            field.name for field in attrs.fields(cast("type[TypedObject]", cls))
+        )
     return found
-
-
-def _writer(cls: type, name: str) -> Callable[[object, object], None]:
-    """Sets one field past the class's own guard: through its slot, or, in a user's class without slots, by name."""
-    slot = getattr(cls, name, None)
-    if inspect.ismemberdescriptor(slot):
-        return slot.__set__
-
-    def write(obj: object, value: object) -> None:
-        object.__setattr__(obj, name, value)
-
-    return write
-
-
-def replaced(obj: V, name: str, value: object) -> V:
-    """A copy of a frozen attrs value with one field set.
-
-    `attrs.evolve` does the same at more than twice the cost, and each event needs two of these. `__init__` does not run: the
-    other fields have been through it, and the new one must be as it would leave it.
-    """
-    cls = type(obj)
-    layout = _layout(cls)
-    copy = cls.__new__(cls)
-    for write, part in zip(layout.writers, layout.read(obj), strict=True):
-        write(copy, part)
-    layout.writers[layout.names.index(name)](copy, value)
-    return copy
 
 
 def with_metadata(obj: T, metadata: ObjectMeta) -> T:
     """`obj` with other metadata; itself when the metadata is its own."""
     if obj.metadata is metadata:
         return obj
-    return replaced(obj, "metadata", metadata)
+    return replaced(obj, metadata=metadata)
 
 
 def with_part(obj: T, name: str, value: object) -> T:
@@ -98,7 +60,7 @@ def with_part(obj: T, name: str, value: object) -> T:
         return cast("T", _evolve(obj, extra=extra))
     if getattr(obj, name) is value:
         return obj
-    return replaced(obj, name, value)
+    return replaced(obj, **{name: value})
 
 
 def part_of(obj: KubeObject, name: str) -> object:
@@ -112,7 +74,7 @@ def part_of(obj: KubeObject, name: str) -> object:
 
 def has_part(obj: KubeObject, name: str) -> bool:
     """Whether the class of `obj` models that part; if not, it is among the fields kept as they came."""
-    return name in _layout(type(obj)).names
+    return name in _names_of(type(obj))
 
 
 def without_part(obj: T, name: str) -> T:
@@ -135,7 +97,7 @@ def keep_equal_parts(new: T, old: T) -> T:
     if isinstance(new, Unstructured) or type(new) is not type(old):
         return new
     kept: dict[str, object] = {}
-    for name in _layout(type(new)).names:
+    for name in _names_of(type(new)):
         before, after = getattr(old, name), getattr(new, name)
         if after is not before and after == before:
             kept[name] = before
@@ -144,7 +106,7 @@ def keep_equal_parts(new: T, old: T) -> T:
 
 def decorated(obj: T, revision: int) -> T:
     """The stored object as clients see it: with its resourceVersion."""
-    return replaced(obj, "metadata", replaced(obj.metadata, "resource_version", str(revision)))
+    return replaced(obj, metadata=replaced(obj.metadata, resource_version=str(revision)))
 
 
 def undecorated(obj: T) -> T:

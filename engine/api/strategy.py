@@ -25,6 +25,7 @@ from engine.objects.base import Time
 from engine.objects.core import Namespace, NamespaceStatus
 from engine.objects.meta import Condition, KubeObject, ObjectMeta
 from engine.objects.pod import Pod, PodStatus
+from engine.objects.replacing import replaced
 from engine.objects.scheme import Generation, Resource
 
 T = TypeVar("T", bound=KubeObject)
@@ -62,7 +63,7 @@ def prepare_create(  # noqa: PLR0913 -- all that a new object takes from its ser
     obj: T, resource: Resource, rules: Rules, *, namespace: str, name: NewName, now: Time
 ) -> T:
     """The object as it will be stored, validation permitting."""
-    metadata = attrs.evolve(
+    metadata = replaced(
         obj.metadata,
         name=name.name,
         namespace=namespace,
@@ -83,7 +84,7 @@ def _prepare_kind(obj: T) -> T:
     if isinstance(obj, Pod):
         gated = (_GATED,) if obj.spec.scheduling_gates else ()
         status = PodStatus(phase="Pending", conditions=gated, qos_class=qos_class(obj.spec))
-        return cast("T", attrs.evolve(obj, status=status))
+        return cast("T", replaced(obj, status=status))
     if isinstance(obj, Namespace):
         return cast("T", _prepare_namespace(obj))
     return obj
@@ -120,6 +121,15 @@ def merge_metadata(
     new: ObjectMeta, old: ObjectMeta, *, without: tuple[str, ...] = ()
 ) -> ObjectMeta:
     """The old metadata with what the client may change and did change; `old` itself when nothing did."""
+    if (
+        new.labels is old.labels
+        and new.annotations is old.annotations
+        and new.finalizers is old.finalizers
+        and new.owner_references is old.owner_references
+        and new.generate_name == old.generate_name
+        and new.extra is old.extra
+    ):
+        return old  # as nearly always: who writes has started from what he read
     changed: dict[str, object] = {}
     for name in _CLIENT_FIELDS:
         value, before = getattr(new, name), getattr(old, name)

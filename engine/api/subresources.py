@@ -22,6 +22,7 @@ from engine.objects.binding import Binding, Scale, ScaleSpec, ScaleStatus
 from engine.objects.core import Namespace
 from engine.objects.meta import Condition, KubeObject, ObjectMeta
 from engine.objects.pod import Pod, PodStatus
+from engine.objects.replacing import replaced
 from engine.objects.scheme import Resource
 from engine.objects.selectors import selector_of
 from engine.settings import Settings
@@ -164,10 +165,10 @@ def _assigned(pod: Pod, binding: Binding, now: Time, *, observes: bool) -> Pod:
     if binding.metadata.annotations:
         annotations = {**metadata.annotations, **binding.metadata.annotations}
         metadata = attrs.evolve(metadata, annotations=annotations)
-    return attrs.evolve(
+    return replaced(
         pod,
         metadata=metadata,
-        spec=attrs.evolve(pod.spec, node_name=binding.target.name),
+        spec=replaced(pod.spec, node_name=binding.target.name),
         status=_scheduled(pod.status, now, (metadata.generation or None) if observes else None),
     )
 
@@ -187,8 +188,8 @@ def _scheduled(status: PodStatus, now: Time, generation: int | None) -> PodStatu
                 since = before.last_transition_time
                 condition = attrs.evolve(condition, last_transition_time=since)
             conditions[position] = condition
-            return attrs.evolve(status, conditions=tuple(conditions))
-    return attrs.evolve(status, conditions=(*conditions, condition))
+            return replaced(status, conditions=tuple(conditions))
+    return replaced(status, conditions=(*conditions, condition))
 
 
 # -- finalize --------------------------------------------------------------------------------------

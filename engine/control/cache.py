@@ -86,6 +86,8 @@ class Cache(Generic[T]):
     _objects: dict[Key, T] = attrs.field(factory=dict, init=False)
     _functions: dict[str, IndexFunction[T]] = attrs.field(factory=dict, init=False)
     _indexes: dict[str, dict[str, dict[Key, T]]] = attrs.field(factory=dict, init=False)
+    _orders: dict[tuple[str, str], List[Key]] = attrs.field(factory=dict, init=False)
+    """The keys of a bucket in order, by index and value; forgotten when one comes or goes."""
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -119,7 +121,10 @@ class Cache(Generic[T]):
         bucket = self._indexes[name].get(value)
         if not bucket:
             return []
-        return [bucket[key] for key in sorted(bucket)]
+        order = self._orders.get((name, value))
+        if order is None:
+            order = self._orders[name, value] = sorted(bucket)
+        return [bucket[key] for key in order]
 
     def count_index(self, name: str, value: str) -> int:
         """How many objects `by_index` would return."""
@@ -138,11 +143,13 @@ class Cache(Generic[T]):
             if old is not None:
                 before = tuple(function(old))
                 if before != values:  # nearly always the same: the object then changes in its place
-                    _leave(index, before, key)
+                    self._leave(name, before, key)
             for value in values:
                 bucket = index.get(value)
                 if bucket is None:
                     bucket = index[value] = {}
+                if key not in bucket:
+                    self._orders.pop((name, value), None)
                 bucket[key] = obj
         return old
 
@@ -151,7 +158,7 @@ class Cache(Generic[T]):
         old = self._objects.pop(key, None)
         if old is not None:
             for name, function in self._functions.items():
-                _leave(self._indexes[name], tuple(function(old)), key)
+                self._leave(name, tuple(function(old)), key)
         return old
 
     def check(self) -> None:
@@ -162,16 +169,19 @@ class Cache(Generic[T]):
                 for value in function(obj):
                     expected.setdefault(value, {})[key] = obj
             assert expected == self._indexes[name], f"index {name} is wrong"
+        for (name, value), order in self._orders.items():
+            assert order == sorted(self._indexes[name][value]), f"order of {name}={value} is stale"
 
-
-def _leave(index: dict[str, dict[Key, T]], values: tuple[str, ...], key: Key) -> None:
-    """Take the object at `key` out of the buckets of `values`, and the buckets that this empties out of the index."""
-    for value in values:
-        bucket = index.get(value)
-        if bucket is not None:
-            bucket.pop(key, None)
-            if not bucket:
-                del index[value]
+    def _leave(self, name: str, values: tuple[str, ...], key: Key) -> None:
+        """Take the object at `key` out of the buckets of `values`, and the buckets that this empties out of the index."""
+        index = self._indexes[name]
+        for value in values:
+            bucket = index.get(value)
+            if bucket is not None:
+                bucket.pop(key, None)
+                self._orders.pop((name, value), None)
+                if not bucket:
+                    del index[value]
 
 
 def index_by_controller(obj: KubeObject) -> tuple[str, ...]:

@@ -124,11 +124,11 @@ class LeaderElector:
         while not await self._try():  # noqa: ASYNC110 - the lease is polled, as in Kubernetes
             await trio.sleep(self._retry_delay())
         self._leading = True
-        self._tell("became leader")
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._renew, nursery.cancel_scope, name=f"{self.name} renew")
                 set_causes(*self._won())
+                self._tell("became leader")
                 await work()
                 nursery.cancel_scope.cancel()
         finally:

@@ -155,7 +155,7 @@ def _loader() -> type[yaml.SafeLoader]:
 
     base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(base):  # type: ignore[misc,valid-type]
+    class Loader(base):  # type: ignore[misc,valid-type]  # one of two bases, chosen at import
         """Resolves scalars as Go's yaml.v2 does."""
 
         yaml_implicit_resolvers: dict[str, list[object]] = {}  # noqa: RUF012 -- PyYAML's name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 import attrs
@@ -15,6 +16,7 @@ from engine.objects.meta import (
     LocalObjectReference,
     ObjectMeta,
     TypedObject,
+    condition_of,
 )
 from engine.objects.quantity import NO_RESOURCES, Quantity
 
@@ -314,6 +316,11 @@ class PodStatus(ApiType):
     container_statuses: tuple[ContainerStatus, ...] = ()
     qos_class: str = ""
     observed_generation: int | None = None
+
+    @cached_property
+    def ready_condition(self) -> Condition | None:
+        """The condition Ready, looked up once: it is asked for more often than anything else of a pod."""
+        return condition_of(self.conditions, "Ready")
 
 
 @attrs.frozen(kw_only=True, repr=False)

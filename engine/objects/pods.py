@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from engine.objects.base import Time
 from engine.objects.core import Taint
-from engine.objects.meta import Condition, condition_of
+from engine.objects.meta import Condition
 from engine.objects.pod import Container, Pod, Toleration
 from engine.objects.quantity import NO_RESOURCES, ZERO, Quantity
 
@@ -34,12 +34,12 @@ def is_active(pod: Pod) -> bool:
 
 def ready_condition(pod: Pod) -> Condition | None:
     """Its condition Ready."""
-    return condition_of(pod.status.conditions, "Ready")
+    return pod.status.ready_condition
 
 
 def is_ready(pod: Pod) -> bool:
     """Whether its condition Ready is True."""
-    ready = ready_condition(pod)
+    ready = pod.status.ready_condition
     return ready is not None and ready.status == "True"
 
 

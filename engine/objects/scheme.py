@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -113,22 +114,22 @@ class Resource:
     """What a delete without propagationPolicy does with the dependants."""
     selectable_fields: Mapping[str, FieldGetter] = attrs.field(default=METADATA_FIELDS, eq=False)
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         """The group and version: "apps/v1"; of the core group just "v1"."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    @property
+    @cached_property
     def group_resource(self) -> str:
         """What error messages call it: "deployments.apps"."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    @property
+    @cached_property
     def group_kind(self) -> str:
         """What validation errors call it: "Deployment.apps"."""
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
-    @property
+    @cached_property
     def storage_prefix(self) -> str:
         """The key below which all objects of the kind are stored; ends in a slash."""
         if self.custom:

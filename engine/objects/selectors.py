@@ -149,7 +149,7 @@ class Selector:
         for key, value in self._exact:
             if labels.get(key) != value:
                 return False
-        return all(requirement.matches(labels) for requirement in self._others)
+        return not self._others or all(requirement.matches(labels) for requirement in self._others)
 
     def __str__(self) -> str:
         return ",".join(str(requirement) for requirement in self.requirements or ())

@@ -29,7 +29,11 @@ def experiment_events(path: Path, seed: int) -> Iterator[str]:
         log = open_log(place)
         encode = ObjectCodec(log.scheme).encode
         for event in log.events():
-            value = "" if event.value is None else blake2b(encode(event.value), digest_size=8).hexdigest()
+            value = (
+                ""
+                if event.value is None
+                else blake2b(encode(event.value), digest_size=8).hexdigest()
+            )
             yield (
                 f"r{event.revision} {event.time_ns} {event.type.name} {event.key} {event.origin.actor} "
                 f"{event.origin.reconcile} {event.origin.causes} {value}"

@@ -73,6 +73,7 @@ def test_resources() -> None:
 
 
 def test_number_of_pods() -> None:
+    """A node that has as many pods as it may refuses the next with OutOfpods."""
     ledger = Ledger()
     for n in range(110):
         ledger.add(asking(f"p{n}"))
@@ -127,6 +128,7 @@ def required(key: str, operator: str, *values: str) -> Affinity:
     ],
 )
 def test_node_affinity(affinity: Affinity, admitted: bool) -> None:
+    """The kubelet checks a pod's required node affinity against its own node."""
     pod = make_pod(affinity=affinity)
 
     refused = admit(pod, Ledger(), node(disk="ssd", cores="8"))
@@ -168,6 +170,7 @@ def test_host_ports() -> None:
 
 
 def test_no_execute_taints() -> None:
+    """A pod that does not tolerate a NoExecute taint is refused; NoSchedule is the scheduler's affair."""
     taint = Taint(key="dedicated", value="batch", effect="NoExecute")
 
     refused = admit(make_pod(), Ledger(), node(taints=(taint,)))

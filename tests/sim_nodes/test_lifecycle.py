@@ -198,6 +198,7 @@ def test_a_pull_that_succeeds_in_the_end() -> None:
 
 
 def test_pull_policy_never() -> None:
+    """An image that is not there is never pulled: ErrImageNeverPull."""
     container = Container(name="app", image="app:v1", image_pull_policy="Never")
     play = Play(make_host(), make_pod(container)).to(5)
 
@@ -341,6 +342,7 @@ def test_a_slow_start_is_killed_by_a_liveness_probe_alone() -> None:
 
 
 def test_readiness_gates() -> None:
+    """A pod is Ready only when the conditions that its gates name are True."""
     pod = make_pod(readiness_gates=(PodReadinessGate(condition_type="lb"),))
     play = Play(make_host(), pod).to(10)
 
@@ -476,6 +478,7 @@ def test_a_finished_pod_is_left_alone() -> None:
 
 
 def test_reject() -> None:
+    """A pod the kubelet refuses is Failed with the reason, and finished."""
     life = PodLife(make_host(), make_pod(), 0)
     life.reject("OutOfcpu", "Node didn't have enough resource: cpu", 0)
 

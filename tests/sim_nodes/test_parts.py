@@ -155,6 +155,7 @@ def test_durations_as_go_prints_them(duration_ns: int, text: str) -> None:
     ],
 )
 def test_hooks_that_sleep(handler: dict[str, object], seconds: float) -> None:
+    """A hook lasts as long as it says it sleeps; one that is not there takes no time."""
     container = Container(name="a", extra={"lifecycle": {"preStop": handler}})  # type: ignore[dict-item]
 
     assert hook_seconds(container, "preStop") == seconds

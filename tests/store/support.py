@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import trio
+import trio.testing
 
 from store import Event, EventType, KeyValue, Origin, Watch, WatchBatch
 
@@ -59,10 +60,17 @@ async def events_until(watch: Watch, revision: int) -> list[Event]:
 
 async def nothing_comes(watch: Watch) -> bool:
     """Whether the watch has nothing to deliver, now that every other task has had its turn."""
-    with trio.move_on_after(0.01) as scope:
-        batch = await watch.receive()
-        raise AssertionError(f"unexpectedly received {batch}")
-    return scope.cancelled_caught
+    batches: list[WatchBatch] = []
+
+    async def receive() -> None:
+        batches.append(await watch.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert not batches, f"unexpectedly received {batches}"
+    return True
 
 
 def fold(events: Sequence[Event], at: int) -> dict[str, tuple[object, int, int, int, int]]:

@@ -418,6 +418,22 @@ async def test_a_lease_ends_when_there_is_room_again(
         assert (await store.range("a")).count == 0
 
 
+@pytest.mark.parametrize("fault", ["write_errno", "sync_errno"])
+async def test_a_failure_met_by_the_end_of_a_lease_is_fatal_too(
+    layer: MemoryLayer, autojump_clock: object, fault: str
+) -> None:
+    """Nobody called, so whoever waits or calls next is told."""
+    async with open_store(RUN, codec=CODEC, durability="fsync", layer=layer) as store:
+        lease = await store.lease_grant(10)
+        await store.put("a", 1, lease=lease.id, origin=USER)
+        setattr(layer, fault, errno.EIO)
+        async with store.watch("b") as watch:
+            with pytest.raises(StoreFailed):
+                await watch.receive()
+        with pytest.raises(StoreFailed):
+            await store.range("a")
+
+
 async def test_a_value_that_cannot_be_encoded_changes_nothing(layer: MemoryLayer) -> None:
     """The codec's error reaches the caller, and the store goes on."""
     async with open_store(RUN, codec=CODEC, layer=layer) as store:

@@ -219,6 +219,27 @@ def test_segments_missing_swapped_or_shortened() -> None:
             read_log(RUN, CODEC, layer=layer).verify()
 
 
+def test_a_segment_of_another_run() -> None:
+    """It has the right number and carries on at the right revision, but not from these events: the digest tells."""
+    limits = LIMITS["several segments"]
+    logs: list[MemoryLayer] = []
+    for value in ("mine", "more"):
+        layer = MemoryLayer()
+        journal = FileJournal(RUN, CODEC, Durability.BUFFERED, limits, layer)
+        journal.create({})
+        core = Core(journal, CODEC, limits)
+        for n in range(6):
+            core.commit(Txn(success=(Put("a", value * (n + 1)),)), USER, n)
+        logs.append(layer)
+    two = RUN / "00000002.seg"
+    assert logs[0].files.keys() == logs[1].files.keys()
+    logs[0].files[two] = logs[1].files[two]
+    with pytest.raises(LogCorrupt, match="digest") as caught:
+        read_log(RUN, CODEC, layer=logs[0]).verify()
+
+    assert (two.name, len(MAGIC)) == (caught.value.segment, caught.value.offset)
+
+
 def test_a_torn_segment_that_had_just_been_begun(tmp_path: Path) -> None:
     """Its head is written anew."""
     layer = MemoryLayer()

@@ -96,7 +96,7 @@ spec:
     - podsReady: {selector: "app=web", count: 2}
   method:
     - {at: 10s, scale: {deployment: web, replicas: 3}}
-    - {at: 20s, crashNode: {name: w-0}}
+    - {at: 40s, crashNode: {name: w-0}}
   invariants: [boundOnce]
   until: 1m
 """

@@ -78,7 +78,9 @@ class Facts:
             for kind, status, reason, message in conditions
         ]
         self.add(seconds, ("deployment", name, tuple(sorted(named))))
-        self.add(seconds, ("ready replicas missing", name, self._missing(name, ready)))
+        missing: Fact = ("ready replicas missing", name, self._missing(name, ready))
+        if missing not in self.times:  # statuses may be written once more or less: the first one counts
+            self.add(seconds, missing)
 
     def _missing(self, name: str, ready: int) -> str:
         missing = {"web": 20, "fast": 10}[name] - ready
@@ -90,7 +92,9 @@ def read_recording() -> Facts:
     text = RECORDING.read_text(encoding="utf-8")
     found = _ON_NODE.search(text)
     assert found is not None
-    on_node = [name for name in json.loads(found[1].replace("'", '"')) if not name.startswith("ds-")]
+    on_node = [
+        name for name in json.loads(found[1].replace("'", '"')) if not name.startswith("ds-")
+    ]
     facts = Facts(tuple(on_node))
     for line in text.splitlines():
         match = _LINE.match(line)

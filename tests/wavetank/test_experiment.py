@@ -81,7 +81,7 @@ def test_faults_strike_when_told(result: Result[None], log: Log) -> None:
     assert kinds == [fault.kind for fault in result.faults]
     assert [60, 120, 180, 480, 720] == [fault.at for fault in result.faults]
     assert faults["crashNode"].target == faults["restartNode"].target
-    assert 40 <= (faults["crashNode"].detected_seconds or 0) <= 50
+    assert 30 <= (faults["crashNode"].detected_seconds or 0) <= 45  # of a heartbeat up to 10 s before
     recorded = {obj.spec.kind: obj for _, obj in objects(log, Fault)}
     assert sorted(kinds) == sorted(recorded)
     assert {"Healed"} == {obj.status.phase for obj in recorded.values()}
@@ -186,6 +186,7 @@ def test_the_schema_is_valid_and_accepts_the_contract(wavetank_command: Call) ->
     ],
 )
 def test_the_schema_rejects(old: str, new: str) -> None:
+    """The JSON Schema that ships refuses what the loader refuses."""
     assert old in CONTRACT
 
     with pytest.raises(jsonschema.ValidationError):
@@ -203,7 +204,12 @@ def test_a_steady_state_that_does_not_hold_ends_the_experiment(
     assert 1 == outcome.code
     assert not data["passed"]
     assert [] == data["faults"]
-    assert {"name": "podsReady app=web", "at": 0.0, "passed": False, "message": "2 of 9 ready"} in data["checks"]
+    assert {
+        "name": "podsReady app=web",
+        "at": 0.0,
+        "passed": False,
+        "message": "2 of 9 ready",
+    } in data["checks"]
 
 
 def test_a_cluster_that_does_not_settle_says_what_is_left(
@@ -244,4 +250,4 @@ def test_the_seed_of_the_command_line_counts(tmp_path: Path) -> None:
 def test_until_defaults_to_ten_minutes_after_the_last_step(tmp_path: Path) -> None:
     path = write_small(tmp_path, "  until: 1m\n", "")
 
-    assert 620.0 == load_experiment(path).until
+    assert 640.0 == load_experiment(path).until

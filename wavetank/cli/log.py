@@ -41,7 +41,7 @@ def show(  # noqa: PLR0913 - one argument per option
     """The events of the log at PATH, in order."""
     opened = open_log(path)
     wanted = _filter(opened, kind, name, actor)
-    events = filter(wanted, _reading(opened, opened.events(first, last)))
+    events = filter(wanted, opened.events(first, last))
     if output == "json":
         for event in events:
             sys.stdout.write(json.dumps(opened.event_json(event)) + "\n")
@@ -61,14 +61,6 @@ def _filter(opened: Log, kind: str, name: str, actor: str) -> Callable[[Event], 
         )
 
     return wanted
-
-
-def _reading(opened: Log, events: Iterator[Event]) -> Iterator[Event]:
-    """The events; a damaged log ends with an error that says where."""
-    try:
-        yield from events
-    except StoreError as error:
-        raise BadInput(f"{opened.path}: {error}") from None
 
 
 def _print_events(events: Iterator[Event]) -> None:
@@ -108,10 +100,7 @@ def state(path: Path, revision: int | None, kind: str, output: str) -> None:
 
 def _objects(opened: Log, revision: int | None, kind: str) -> list[tuple[str, dict[str, Json]]]:
     wanted = opened.resource(kind).kind if kind else ""
-    try:
-        folded = opened.state(revision)
-    except StoreError as error:
-        raise BadInput(f"{opened.path}: {error}") from None
+    folded = opened.state(revision)
     return [
         (key, opened.scheme.to_dict(obj))
         for key, obj in folded.objects()
@@ -188,6 +177,14 @@ def verify(path: Path) -> None:
     except (StoreError, BadInput) as error:
         print(error, file=sys.stderr)
         raise click.exceptions.Exit(1) from None
+    if verified.torn is not None:
+        torn = verified.torn
+        print(
+            f"{path}: {torn.segment} at offset {torn.offset}: the log is cut off here, within a record; "
+            f"{verified.events} events up to revision {verified.head} are whole",
+            file=sys.stderr,
+        )
+        raise click.exceptions.Exit(1)
     print(f"ok events={verified.events} head={verified.head} digest={verified.digest}")
 
 

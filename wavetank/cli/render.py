@@ -25,20 +25,19 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{text}" if hours else text
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class TimelinePrinter:
-    """Prints the lines of the story as they are told."""
+    """Prints the lines of the story as they are told, below the heads of the columns."""
 
     console: Console
-
-    def header(self) -> None:
-        """The heads of the columns."""
-        self.console.print(
-            Text(f"{'time':>9} {'revision':>8}  what happened, and why", style="bold")
-        )
+    _begun: bool = attrs.field(default=False, init=False)
 
     def tell(self, line: Line) -> None:
         """Print one line."""
+        if not self._begun:
+            heads = f"{'time':>9} {'revision':>8}  what happened, and why"
+            self.console.print(Text(heads, style="bold"))
+            self._begun = True
         text = Text(no_wrap=False)
         text.append(f"{clock_text(line.seconds):>9} {'r' + str(line.revision):>8}  ", style="dim")
         text.append(line.what, style=_STYLES[line.mood])

@@ -30,7 +30,7 @@ def run(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Run the EXPERIMENT file: exit 0 when all checks and invariants held, 1 when one did not."""
     from wavetank.experiment.load import load_experiment  # noqa: PLC0415 - `--help` needs none of it
-    from wavetank.experiment.run import run_experiment  # noqa: PLC0415
+    from wavetank.experiment.run import run_experiment  # noqa: PLC0415 -- imported when it is needed: the command starts fast
 
     loaded = load_experiment(experiment, seed=seed)
     if log_path is not None:
@@ -40,14 +40,12 @@ def run(  # noqa: PLR0913 - one argument per option
         json.dump(result.to_json(), sys.stdout)
         sys.stdout.write("\n")
     else:
-        from rich.console import Console  # noqa: PLC0415
+        from rich.console import Console  # noqa: PLC0415 -- imported when it is needed: the command starts fast
 
-        from wavetank.cli.render import TimelinePrinter, print_result  # noqa: PLC0415
+        from wavetank.cli.render import TimelinePrinter, print_result  # noqa: PLC0415 -- imported when it is needed: the command starts fast
 
         console = Console(highlight=False)
         printer = TimelinePrinter(console)
-        if not quiet:
-            printer.header()
         result = run_experiment(loaded, log=log_path, tell=None if quiet else printer.tell)
         print_result(console, result, str(log_path or ""))
     raise click.exceptions.Exit(0 if result.passed else 1)
@@ -55,19 +53,25 @@ def run(  # noqa: PLR0913 - one argument per option
 
 def prepare_log(path: Path, *, overwrite: bool) -> None:
     """Make way for a new log. Raises BadInput when one is there and may not be replaced."""
-    from store import remove_log  # noqa: PLC0415
+    from store import StoreError, remove_log  # noqa: PLC0415 -- imported when it is needed: the command starts fast
 
     if path.exists():
         if not overwrite:
             raise BadInput(f"{path}: a log is there already; give another path, or --overwrite")
-        remove_log(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            remove_log(path)
+        except StoreError as error:
+            raise BadInput(str(error)) from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{path.parent}: {error.strerror}") from None
 
 
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of an experiment file."""
-    from wavetank.experiment.schema import SCHEMA  # noqa: PLC0415
+    from wavetank.experiment.schema import SCHEMA  # noqa: PLC0415 -- imported when it is needed: the command starts fast
 
     json.dump(SCHEMA, sys.stdout, indent=2)
     sys.stdout.write("\n")

@@ -52,6 +52,7 @@ SCHEME = default_scheme()
     ],
 )
 def test_pull_policy(image: str, policy: str) -> None:
+    """Always for the tag latest and for none, IfNotPresent for any other."""
     assert pull_policy(image) == policy
 
 
@@ -76,6 +77,7 @@ def _spec(requests: dict[str, str], limits: dict[str, str]) -> PodSpec:
     ],
 )
 def test_qos(requests: dict[str, str], limits: dict[str, str], expected: str) -> None:
+    """The class follows from all containers' requests and limits."""
     assert qos_class(_spec(requests, limits)) == expected
 
 
@@ -124,6 +126,7 @@ async def test_defaults_of_a_pod(client: Client) -> None:
 
 
 async def test_defaults_of_workloads(client: Client) -> None:
+    """A Deployment gets the API server's replicas, history, deadline and strategy."""
     made = await client.create(deployment(replicas=None))
     spec = made.spec
     assert (spec.replicas, spec.revision_history_limit, spec.progress_deadline_seconds) == (

@@ -214,6 +214,7 @@ async def test_a_replication_controller_orphans_by_default(client: Client) -> No
 
 
 async def test_preconditions(client: Client) -> None:
+    """A delete whose uid or resourceVersion does not match is a Conflict in the API server's words."""
     made = await client.create(config_map())
     with pytest.raises(
         Conflict, match=r"the UID in the precondition \(x\) does not match the UID in record"

@@ -48,6 +48,7 @@ async def test_list_order_and_namespaces(client: Client) -> None:
 
 
 async def test_list_with_selectors(client: Client) -> None:
+    """A list shows what its label and field selectors match and nothing else."""
     for name in ("a", "b", "c"):
         await client.create(pod(name))
     await client.patch(Pod, "b", "default", {"metadata": {"labels": {"x": "y"}}})

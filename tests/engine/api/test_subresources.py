@@ -103,6 +103,7 @@ async def test_scale_reads_and_writes_replicas(world: World) -> None:
 
 
 async def test_scale_refusals(client: Client) -> None:
+    """A scale that is negative, or of a kind without replicas, is refused as Kubernetes refuses it."""
     await client.create(deployment())
     with pytest.raises(Invalid) as caught:
         await client.scale(Deployment, "web", "default", -1)

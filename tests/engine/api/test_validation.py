@@ -185,6 +185,7 @@ PODS = [
 
 @pytest.mark.parametrize(("obj", "message"), PODS, ids=[message[:60] for _, message in PODS])
 def test_pod_rules(obj: Pod, message: str) -> None:
+    """Each broken rule of a pod is one fault with its path, value and text."""
     assert faults(obj) == [message]
 
 
@@ -330,6 +331,7 @@ def test_a_selector_expression_without_values() -> None:
 
 
 def test_config_keys() -> None:
+    """A key of a ConfigMap is named in the fault when it is no valid file name."""
     config = ConfigMap(metadata=ObjectMeta(name="c", namespace="default"), data={"a b": "x"})
     (fault,) = faults(config)
     assert fault.startswith('data[a b]: Invalid value: "a b": a valid config key must consist of')
@@ -381,6 +383,7 @@ _SUBDOMAIN = (
     ],
 )
 def test_metadata_rules(metadata: ObjectMeta, message: str) -> None:
+    """Each broken rule of metadata is one fault with its path, value and text."""
     metadata = attrs.evolve(metadata, namespace="default")
     assert faults(ConfigMap(metadata=metadata)) == [message]
 
@@ -396,6 +399,7 @@ def test_names_by_kind() -> None:
 
 
 def test_only_one_controller() -> None:
+    """Two owners that both claim to be the controller are one fault that names them."""
     owners = tuple(
         OwnerReference(api_version="v1", kind="K", name=name, uid=Uid(name), controller=True)
         for name in ("a", "b")
@@ -472,6 +476,7 @@ async def test_what_of_a_pod_may_change(client: Client) -> None:
 
 
 async def test_frozen_data(client: Client) -> None:
+    """Immutable data and the type of a Secret cannot be changed."""
     made = await client.create(attrs.evolve(config_map(a="b"), immutable=True))
     with pytest.raises(
         Invalid, match="data: Forbidden: field is immutable when `immutable` is set"

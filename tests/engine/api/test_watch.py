@@ -181,6 +181,7 @@ async def test_resuming_with_a_selector_maps_history_too(client: Client) -> None
 
 
 async def test_bad_selectors(client: Client) -> None:
+    """A watch that cannot be understood is refused when it is opened, with the reason."""
     for options, message in (
         ({"label_selector": "a b"}, "found 'b', expected: "),
         ({"field_selector": "spec.foo=x"}, "field label not supported: spec.foo"),
@@ -279,6 +280,7 @@ async def test_a_stopped_server_ends_its_watches_and_refuses(world: World) -> No
 
 
 async def test_statistics_count_watchers(world: World) -> None:
+    """Open watches are counted by kind, and no longer when they are closed."""
     async with world.client.watch(Pod), world.client.watch(Pod, field_selector="spec.nodeName=n"):
         kinds = {kind.kind: kind for kind in world.server.statistics().kinds}
         assert kinds["Pod"].watchers == 2

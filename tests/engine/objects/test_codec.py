@@ -164,6 +164,7 @@ def test_bytes_do_not_depend_on_the_process() -> None:
 
 
 def test_unstructured_objects() -> None:
+    """An object of a kind without a class survives being encoded and decoded."""
     scheme = default_scheme()
     scheme.register(
         custom_resource("Website", plural="websites", group="example.org", version="v1")

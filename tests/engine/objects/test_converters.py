@@ -121,6 +121,7 @@ def test_all_faults_are_reported_with_their_paths() -> None:
     ],
 )
 def test_faults(spec: Json, path: str, message: str) -> None:
+    """What does not fit its type is named by its path and what was expected."""
     assert [(path, message)] == faults_of(spec)
 
 
@@ -182,6 +183,7 @@ def test_ints_and_quantities_keep_their_form() -> None:
 
 
 def test_times() -> None:
+    """Times are read in any zone and precision, and written in UTC and whole seconds."""
     metadata = structure(
         {"creationTimestamp": "2026-01-01T02:00:00.9+02:00"}, Deployment, ""
     ).metadata
@@ -253,6 +255,7 @@ def test_faults_in_users_types() -> None:
 
 
 def test_fault_text() -> None:
+    """A fault reads "path: message", and knows when a field is missing."""
     fault = FieldFault(path="spec.x", message=REQUIRED)
 
     assert str(fault) == "spec.x: Required value"

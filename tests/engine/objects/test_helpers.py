@@ -64,6 +64,7 @@ def test_set_condition_says_when_nothing_changes() -> None:
 
 
 def test_owners() -> None:
+    """A controller reference names its owner by uid: one made again under the name is another."""
     owner = ReplicaSet(metadata=ObjectMeta(name="web", uid=Uid("u1")))
     pod = Pod(metadata=ObjectMeta(name="web-x", owner_references=(controller_ref(owner),)))
     reborn = attrs.evolve(owner, metadata=ObjectMeta(name="web", uid=Uid("u2")))
@@ -91,6 +92,7 @@ def pod_with(*conditions: Condition, phase: str = "Running", deleted: Time | Non
 
 
 def test_states_of_pods() -> None:
+    """Ready, active and finished follow from conditions, phase and deletion."""
     ready = pod_with(Condition(type="Ready", status="True", last_transition_time=T0))
 
     assert pods.is_ready(ready)
@@ -168,6 +170,7 @@ def test_requests() -> None:
     ],
 )
 def test_qos_class(containers: tuple[Container, ...], expected: str) -> None:
+    """The class follows from all containers' requests and limits."""
     assert expected == pods.qos_class(Pod(spec=PodSpec(containers=containers)))
 
 
@@ -184,6 +187,7 @@ def test_qos_class(containers: tuple[Container, ...], expected: str) -> None:
     ],
 )
 def test_tolerations(toleration: Toleration, *, expected: bool) -> None:
+    """A toleration matches a taint by key, value, effect and operator, as in Kubernetes."""
     taint = Taint(key="k", value="v", effect="NoExecute")
 
     assert expected is pods.tolerates_taint(toleration, taint)
@@ -191,6 +195,7 @@ def test_tolerations(toleration: Toleration, *, expected: bool) -> None:
 
 
 def test_nodes() -> None:
+    """Zone, taints and readiness of a node are read from labels, spec and conditions."""
     taint = Taint(key=nodes.TAINT_UNREACHABLE, effect="NoExecute")
     node = Node(
         metadata=ObjectMeta(labels={nodes.ZONE_LABEL: "zone-a"}),

@@ -35,6 +35,7 @@ def test_boutique_survives_unchanged() -> None:
 
 
 def test_documents_have_lines() -> None:
+    """Each object knows the line at which its document begins; empty documents are skipped."""
     text = f"# first\n{CONFIG_MAP}---\n---\n# none\n---\n{CONFIG_MAP}data: {{k: v}}\n"
     loaded = load_manifests(text, SCHEME)
 
@@ -104,6 +105,7 @@ def test_scalars(text: str, expected: Json) -> None:
 
 
 def test_anchors_and_merges() -> None:
+    """Anchors and merge keys mean what YAML says they mean."""
     text = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\nboth: {<<: [*base, {c: 4}]}\n"
     data = load_yaml(text, "f")[0].data
 
@@ -174,6 +176,7 @@ def test_all_faults_of_a_file_are_known() -> None:
 
 
 def test_missing_file() -> None:
+    """A file that is not there is an error with its name."""
     with pytest.raises(ManifestError) as caught:
         load_manifests("no/such.yaml", SCHEME)
 
@@ -214,6 +217,7 @@ def test_lines_of_paths() -> None:
 
 
 def test_objects_pass_through() -> None:
+    """An object given as such is loaded as it is."""
     pod = Pod(metadata=ObjectMeta(name="a"))
 
     assert pod is load_manifests(pod, SCHEME)[0].object

@@ -79,6 +79,7 @@ MATCHES = [
 
 @pytest.mark.parametrize(("text", "labels", "expected"), MATCHES)
 def test_matches(text: str, labels: dict[str, str], *, expected: bool) -> None:
+    """A label selector in its text form matches as in Kubernetes."""
     assert expected is parse_label_selector(text).matches(labels)
 
 
@@ -138,6 +139,7 @@ def test_structured_form() -> None:
 
 
 def test_structured_errors() -> None:
+    """What a structured selector may not say is refused in the API server's words."""
     bad_operator = LabelSelectorRequirement(key="a", operator="Near")
     no_values = LabelSelectorRequirement(key="a", operator="In")
 
@@ -205,6 +207,7 @@ POD = default_scheme().resource_of("Pod")
     ],
 )
 def test_field_selectors(text: str, *, expected: bool) -> None:
+    """A field selector compares the fields its kind offers."""
     pod = Pod(spec=PodSpec(node_name="a-0"), status=PodStatus(phase="Running"))
 
     assert expected is POD.matches_fields(POD.field_selector(text), pod)
@@ -234,6 +237,7 @@ def test_field_selector_for_an_index() -> None:
     ],
 )
 def test_bad_field_selectors(kind: str, text: str, message: str) -> None:
+    """A field selector that cannot be understood is refused in the API server's words."""
     with pytest.raises(SelectorError) as caught:
         default_scheme().resource_of(kind).field_selector(text)
 

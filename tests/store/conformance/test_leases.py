@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from store import (
@@ -151,6 +152,21 @@ async def test_a_watcher_is_told_of_an_expiry(store: Store, autojump_clock: Mock
             while (await watch.receive()).events[-1].type is not EventType.DELETE:
                 pass
     assert store.head == 3
+
+
+async def test_a_waiting_watcher_is_woken_by_a_revocation(store: Store) -> None:
+    """As by any other write."""
+    lease = await store.lease_grant(60)
+    await store.put("a", 1, lease=lease.id, origin=USER)
+    async with store.watch("a") as watch, trio.open_nursery() as nursery:
+
+        async def revoke() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            await store.lease_revoke(lease.id, origin=USER)
+
+        nursery.start_soon(revoke)
+        with trio.fail_after(5):
+            assert brief((await watch.receive()).events) == [("DELETE", "a", None, 3)]
 
 
 async def test_chosen_ids_are_not_chosen_again(store: Store) -> None:

