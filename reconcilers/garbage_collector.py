@@ -32,7 +32,13 @@ from engine import (
     UnknownKind,
     Watches,
 )
-from reconcilers.garbage_collector_graph import FOREGROUND, Identity, Node, OwnerGraph
+from reconcilers.garbage_collector_graph import (
+    FOREGROUND,
+    Identity,
+    Node,
+    OwnerGraph,
+    same_to_the_graph,
+)
 from reconcilers.garbage_collector_plan import (
     Action,
     Delete,
@@ -73,6 +79,8 @@ class GarbageCollector(Reconciler):
 
     def _changed(self, change: Change[KubeObject]) -> None:
         old, new = change.old, change.new
+        if old is not None and new is not None and same_to_the_graph(old.metadata, new.metadata):
+            return
         due: list[Uid] = []
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             due += self.graph.remove(old.metadata.uid)

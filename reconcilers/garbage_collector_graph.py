@@ -18,7 +18,7 @@ from typing import Final
 
 import attrs
 
-from engine import KubeObject, OwnerReference, Uid
+from engine import KubeObject, ObjectMeta, OwnerReference, Uid
 
 ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
@@ -90,6 +90,16 @@ def node_of(obj: KubeObject) -> Node:
         being_deleted=leaving,
         orphaning=leaving and ORPHAN in metadata.finalizers,
         waiting=leaving and FOREGROUND in metadata.finalizers,
+    )
+
+
+def same_to_the_graph(old: ObjectMeta, new: ObjectMeta) -> bool:
+    """Whether a change of an object makes no difference to its node; so it is with nearly all."""
+    return (
+        old.uid == new.uid
+        and old.deletion_timestamp == new.deletion_timestamp
+        and old.owner_references == new.owner_references
+        and old.finalizers == new.finalizers
     )
 
 

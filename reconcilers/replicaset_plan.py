@@ -148,10 +148,11 @@ def status_of(observed: Observed, failure: str = "") -> ReplicaSetStatus:
     min_ready = replica_set.spec.min_ready_seconds
     labeled = ready = available = 0
     for pod in observed.pods:  # one pass: this is done for every change of every pod
-        labeled += _carries(pod.metadata.labels, template_labels)
+        labels = pod.metadata.labels
+        labeled += labels is template_labels or _carries(labels, template_labels)
         if is_ready(pod):
             ready += 1
-            since = available_at(pod, min_ready)
+            since = available_at(pod, min_ready) if min_ready else 0
             available += since is not None and since <= observed.now_us
     return replaced(
         replica_set.status,
@@ -175,7 +176,7 @@ def next_check(observed: Observed) -> float | None:
 
 
 def _carries(own: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    return own is labels or all(own.get(key) == value for key, value in labels.items())
+    return all(own.get(key) == value for key, value in labels.items())
 
 
 def _conditions(observed: Observed, failure: str) -> tuple[Condition, ...]:

@@ -16,6 +16,7 @@ are gone are stopped. With no work, only the lease's timer ever fires.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import attrs
 import trio
@@ -26,6 +27,7 @@ from engine import (
     Draws,
     EventRecorder,
     Informer,
+    KubeObject,
     Node,
     Pod,
     Settings,
@@ -39,6 +41,8 @@ from sim_nodes.pod_loop import PodLoop
 from sim_nodes.runtime import Runtime
 from sim_nodes.status_writer import StatusWriter, StatusWriterStatistics
 from store import Origin
+
+T = TypeVar("T", bound=KubeObject)
 
 
 @attrs.frozen(kw_only=True)

@@ -262,7 +262,10 @@ class Cluster:
             applied.append(await self.client.apply(obj))
         return applied
 
-    async def settled(self, timeout: float | str = "10m") -> None:
+    async def settled(
+        self,
+        timeout: float | str = "10m",  # noqa: ASYNC109 - of cluster time, and its error says what was left
+    ) -> None:
         """Wait until there is nothing left to do: all desired states are reached, and all nodes known.
 
         Raises NotReached, which says what was left.
@@ -282,7 +285,9 @@ class Cluster:
         await self.observer.until(settled, seconds(timeout), "a settled cluster")
 
     async def until(
-        self, predicate: Callable[[View], object], timeout: float | str = math.inf
+        self,
+        predicate: Callable[[View], object],
+        timeout: float | str = math.inf,  # noqa: ASYNC109 - as above
     ) -> None:
         """Wait until `predicate(view)` is true; it is asked after each change. Raises NotReached."""
         await self.observer.caught_up(self.log.head)

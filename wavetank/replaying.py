@@ -58,7 +58,7 @@ def replay(path: Path | str) -> Replay:
 
 def _execute(recorded: Log, log: Path) -> Result[object]:
     from wavetank.experiment.load import restore_experiment  # noqa: PLC0415 - imports this package
-    from wavetank.experiment.run import run_experiment  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+    from wavetank.experiment.run import run_experiment  # noqa: PLC0415 - likewise
 
     header = recorded.header
     seed = cast("int", header.get("seed", 0))

@@ -10,7 +10,7 @@ from engine import Json
 from wavetank.invariants import Violation
 from wavetank.measures import DeploymentMeasure, FaultMeasure
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +27,7 @@ class CheckResult:
 
 
 @attrs.frozen(kw_only=True)
-class Result(Generic[R]):
+class Result(Generic[R_co]):
     """The outcome of one run; equal seeds and inputs give equal digests."""
 
     passed: bool
@@ -44,7 +44,7 @@ class Result(Generic[R]):
     faults: tuple[FaultMeasure, ...] = ()
     deployments: tuple[DeploymentMeasure, ...] = ()
     violations: tuple[Violation, ...] = ()
-    value: R | None = None
+    value: R_co | None = None
     """What the program returned."""
 
     def to_json(self) -> dict[str, Json]:

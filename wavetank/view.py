@@ -311,7 +311,7 @@ def _workloads_unsettled(view: View) -> Iterator[str]:
 
 def _replica_state(owner: KubeObject) -> tuple[tuple[int, int], int, int]:
     spec = getattr(owner, "spec")  # noqa: B009 - ReplicaSet and ReplicationController alike
-    status = getattr(owner, "status")  # noqa: B009 -- a KubeObject need not have one
+    status = getattr(owner, "status")  # noqa: B009 - likewise
     desired = 1 if spec.replicas is None else spec.replicas
     return (
         (status.available_replicas, status.observed_generation),

@@ -68,7 +68,8 @@ class ControllerQueue:
         """Wait for a key; it is this worker's until `done`. Always a checkpoint, so that no backlog keeps a worker
         from yielding; cancelled, it has taken nothing.
         """
-        await trio.lowlevel.checkpoint()
+        if self.core:
+            await trio.lowlevel.checkpoint()
         while not self.core:
             await self._lot.park()
         return self.core.get()

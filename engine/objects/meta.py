@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar, NewType, Protocol, runtime_checkable
 
 import attrs
@@ -43,9 +44,9 @@ class ObjectMeta(ApiType):
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def controller(self) -> OwnerReference | None:
-        """The owner reference with `controller: true`, if there is one."""
+        """The owner reference with `controller: true`, if there is one; looked up once."""
         for reference in self.owner_references:
             if reference.controller:
                 return reference

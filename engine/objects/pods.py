@@ -19,17 +19,18 @@ from engine.objects.quantity import NO_RESOURCES, ZERO, Quantity
 QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
 
 _QOS_RESOURCES: Final = ("cpu", "memory")
+_TERMINAL: Final = ("Succeeded", "Failed")
 _MICROSECONDS: Final = 1_000_000
 
 
 def is_terminal(pod: Pod) -> bool:
     """Whether all its containers have ended for good: Succeeded or Failed."""
-    return pod.status.phase in {"Succeeded", "Failed"}
+    return pod.status.phase in _TERMINAL
 
 
 def is_active(pod: Pod) -> bool:
     """Whether it counts as a replica: neither terminal nor being deleted."""
-    return not is_terminal(pod) and pod.metadata.deletion_timestamp is None
+    return pod.status.phase not in _TERMINAL and pod.metadata.deletion_timestamp is None
 
 
 def ready_condition(pod: Pod) -> Condition | None:

@@ -218,6 +218,9 @@ class Scheme:
 
         A text may be the kind, plural, singular or short name, in any case: "Pod", "pods", "po".
         """
+        by_type = self._by_type.get(type(spec))  # nearly always an object of a registered class
+        if by_type is not None:
+            return by_type
         if isinstance(spec, Resource):
             return spec
         if isinstance(spec, str):
@@ -231,9 +234,6 @@ class Scheme:
                 raise UnknownKind(getattr(spec, "api_version", ""), spec.__name__)
             return by_type
         if not isinstance(spec, tuple):
-            by_type = self._by_type.get(type(spec))
-            if by_type is not None:
-                return by_type
             spec = (spec.api_version, spec.kind)
         resource = self._by_kind.get(spec)
         if resource is None:

@@ -229,8 +229,8 @@ def _virtual_clock() -> trio.abc.Clock:
         if 0 < jump < inf:
             clock.jump(jump)
 
-    clock.current_time = current_time  # type: ignore[method-assign]
-    clock._autojump = autojump  # type: ignore[method-assign]  # noqa: SLF001
+    clock.current_time = current_time  # type: ignore[method-assign]  # of this instance
+    clock._autojump = autojump  # type: ignore[method-assign]  # noqa: SLF001 - likewise
     return clock
 
 

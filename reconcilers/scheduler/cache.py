@@ -307,4 +307,4 @@ class Supposition:
         self._cache._attach(pod, self.node)  # noqa: SLF001 - one class in two: the cache lends its hands
 
     def remove(self, pod: PodInfo) -> None:
-        self._cache._detach(pod, self.node)  # noqa: SLF001 -- its own cache
+        self._cache._detach(pod, self.node)  # noqa: SLF001 - likewise

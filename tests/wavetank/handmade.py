@@ -26,6 +26,7 @@ from engine import (
     ReplicaSetSpec,
     ResourceRequirements,
     Taint,
+    Uid,
     default_scheme,
     key_of,
 )
@@ -89,7 +90,7 @@ def deployment(
 ) -> Deployment:
     labels = {"app": name}
     return Deployment(
-        metadata=ObjectMeta(name=name, namespace="default", uid=f"uid-{name}", generation=1),
+        metadata=ObjectMeta(name=name, namespace="default", uid=Uid(f"uid-{name}"), generation=1),
         spec=DeploymentSpec(
             replicas=replicas,
             selector=LabelSelector(match_labels=labels),
@@ -111,17 +112,17 @@ def deployment(
 
 def replica_set(replicas: int, name: str = "web-1") -> ReplicaSet:
     owner = OwnerReference(
-        api_version="apps/v1", kind="Deployment", name="web", uid="uid-web", controller=True
+        api_version="apps/v1", kind="Deployment", name="web", uid=Uid("uid-web"), controller=True
     )
     return ReplicaSet(
         metadata=ObjectMeta(
-            name=name, namespace="default", uid=f"uid-{name}", owner_references=(owner,)
+            name=name, namespace="default", uid=Uid(f"uid-{name}"), owner_references=(owner,)
         ),
         spec=ReplicaSetSpec(replicas=replicas, selector=LabelSelector()),
     )
 
 
-def pod(  # noqa: PLR0917 - all but the name are keywords in use
+def pod(
     name: str,
     *,
     node: str = "",
@@ -136,7 +137,7 @@ def pod(  # noqa: PLR0917 - all but the name are keywords in use
             api_version="apps/v1",
             kind="ReplicaSet",
             name=owner,
-            uid=f"uid-{owner}",
+            uid=Uid(f"uid-{owner}"),
             controller=True,
         ),
     )
@@ -151,7 +152,7 @@ def pod(  # noqa: PLR0917 - all but the name are keywords in use
         or ObjectMeta(
             name=name,
             namespace="default",
-            uid=f"uid-{name}",
+            uid=Uid(f"uid-{name}"),
             owner_references=owners if owner else (),
         ),
         spec=PodSpec(node_name=node, containers=(Container(name="c", resources=resources),)),
@@ -174,7 +175,7 @@ def node(
         else "Kubelet stopped posting node status."
     )
     return Node(
-        metadata=ObjectMeta(name=name, uid=f"uid-{name}"),
+        metadata=ObjectMeta(name=name, uid=Uid(f"uid-{name}")),
         spec=NodeSpec(taints=taints),
         status=NodeStatus(
             allocatable=amounts,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ class Facts:
     def counted(self, workload: str) -> int:
         return sum(self.workload(pod) == workload for pod in self.on_node)
 
-    def node(self, seconds: float, conditions: list[Fact], taints: list[Fact]) -> None:
+    def node(self, seconds: float, conditions: Sequence[Fact], taints: Sequence[Fact]) -> None:
         self.add(seconds, ("node", tuple(sorted(conditions)), tuple(taints)))
 
     def pod(self, seconds: float, name: str, fact: Fact) -> None:
@@ -58,7 +58,7 @@ class Facts:
         if name in self.on_node:
             self.pods.setdefault(name, {}).setdefault(fact, seconds)
 
-    def event(
+    def event(  # noqa: PLR0917 - the fields of an Event
         self, seconds: float, kind: str, reason: str, about: str, message: str, source: str
     ) -> None:
         """`about` is Kind/name."""
@@ -72,14 +72,16 @@ class Facts:
             role = name
         self.add(seconds, ("event", kind, reason, about_kind, role, message, source))
 
-    def deployment(self, seconds: float, name: str, conditions: list[Fact], ready: int) -> None:
+    def deployment(self, seconds: float, name: str, conditions: Sequence[Fact], ready: int) -> None:
         named = [
             (kind, status, reason, re.sub(r'"[\w-]+"', "NAME", str(message)))
             for kind, status, reason, message in conditions
         ]
         self.add(seconds, ("deployment", name, tuple(sorted(named))))
         missing: Fact = ("ready replicas missing", name, self._missing(name, ready))
-        if missing not in self.times:  # statuses may be written once more or less: the first one counts
+        if (
+            missing not in self.times
+        ):  # statuses may be written once more or less: the first one counts
             self.add(seconds, missing)
 
     def _missing(self, name: str, ready: int) -> str:
@@ -143,7 +145,7 @@ def _recorded_pod(data: dict[str, object], *, deleted: bool) -> Fact:
     )
 
 
-def _pod_fact(  # noqa: PLR0917 - all are keywords
+def _pod_fact(
     *,
     deleted: bool,
     bound: bool,

@@ -22,14 +22,18 @@ SPOILT = {
     "unknown field": (
         "invariants:",
         "invariant:",
-        "19: spec.invariant: unknown field (did you mean invariants?); allowed: seed, cluster, manifests, images, "
-        "steadyState, method, invariants, settleTimeout, until",
+        (
+            "19: spec.invariant: unknown field (did you mean invariants?); allowed: seed, cluster, manifests, images, "
+            "steadyState, method, invariants, settleTimeout, until"
+        ),
     ),
     "unknown field deep down": (
         "{prefix: w, count: 2, zone: z}",
         "{prefix: w, count: 2, zones: z}",
-        "8: spec.cluster.nodes[0].zones: unknown field (did you mean zone?); allowed: prefix, count, zone, "
-        "region, capacity, labels, taints",
+        (
+            "8: spec.cluster.nodes[0].zones: unknown field (did you mean zone?); allowed: prefix, count, zone, "
+            "region, capacity, labels, taints"
+        ),
     ),
     "missing field": (
         "{prefix: w, count: 2, zone: z}",
@@ -39,8 +43,10 @@ SPOILT = {
     "bad quantity": (
         "zone: z",
         "capacity: {cpu: 4 cores}",
-        "8: spec.cluster.nodes[0].capacity.cpu: quantities must match the regular expression "
-        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        (
+            "8: spec.cluster.nodes[0].capacity.cpu: quantities must match the regular expression "
+            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        ),
     ),
     "negative quantity": (
         "zone: z",
@@ -55,8 +61,10 @@ SPOILT = {
     "bad duration": (
         "until: 1m",
         "until: 1 minute",
-        "20: spec.until: '1 minute' is no duration: allowed are numbers with the units h, m, s, ms, us, such as "
-        "500ms, 90s, 1h30m",
+        (
+            "20: spec.until: '1 minute' is no duration: allowed are numbers with the units h, m, s, ms, us, such as "
+            "500ms, 90s, 1h30m"
+        ),
     ),
     "duration without a unit": (
         "at: 40s",
@@ -71,14 +79,18 @@ SPOILT = {
     "a word that YAML reads otherwise": (
         "prefix: w",
         "prefix: n",
-        "8: spec.cluster.nodes[0].prefix: false is true or false (YAML reads words like y, n, on and off so; "
-        "quote them); allowed: a name such as worker: nodes are called PREFIX-0 ... PREFIX-(count-1)",
+        (
+            "8: spec.cluster.nodes[0].prefix: false is true or false (YAML reads words like y, n, on and off so; "
+            "quote them); allowed: a name such as worker: nodes are called PREFIX-0 ... PREFIX-(count-1)"
+        ),
     ),
     "two actions in one step": (
         "{at: 40s, crashNode: {name: w-0}}",
         "{at: 40s, crashNode: {name: w-0}, cordon: {node: w-1}}",
-        "18: spec.method[1]: 2 of these are given, exactly one is needed: crashNode, restartNode, partitionNode, "
-        "pauseKubelet, scale, apply, delete, cordon, uncordon, restartReconciler",
+        (
+            "18: spec.method[1]: 2 of these are given, exactly one is needed: crashNode, restartNode, partitionNode, "
+            "pauseKubelet, scale, apply, delete, cordon, uncordon, restartReconciler"
+        ),
     ),
     "no action in a step": (
         "{at: 40s, crashNode: {name: w-0}}",
@@ -163,8 +175,10 @@ SPOILT = {
     "check without its module": (
         "deploymentAvailable: {name: web}",
         "python: nowhere:check",
-        "14: spec.steadyState[0].python: FOLDER/nowhere.py does not exist and nowhere cannot be imported: "
-        "No module named 'nowhere'",
+        (
+            "14: spec.steadyState[0].python: FOLDER/nowhere.py does not exist and nowhere cannot be imported: "
+            "No module named 'nowhere'"
+        ),
     ),
     "check without its function": (
         "deploymentAvailable: {name: web}",

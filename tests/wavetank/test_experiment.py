@@ -19,8 +19,8 @@ from wavetank.experiment.load import load_experiment
 from wavetank.experiment.run import run_experiment
 from wavetank.experiment.schema import SCHEMA
 from wavetank.logs import Log, open_log
+from wavetank.replaying import replay
 from wavetank.result import Result
-
 
 T = TypeVar("T", bound=TypedObject)
 
@@ -81,7 +81,9 @@ def test_faults_strike_when_told(result: Result[None], log: Log) -> None:
     assert kinds == [fault.kind for fault in result.faults]
     assert [60, 120, 180, 480, 720] == [fault.at for fault in result.faults]
     assert faults["crashNode"].target == faults["restartNode"].target
-    assert 30 <= (faults["crashNode"].detected_seconds or 0) <= 45  # of a heartbeat up to 10 s before
+    assert (
+        30 <= (faults["crashNode"].detected_seconds or 0) <= 45
+    )  # of a heartbeat up to 10 s before
     recorded = {obj.spec.kind: obj for _, obj in objects(log, Fault)}
     assert sorted(kinds) == sorted(recorded)
     assert {"Healed"} == {obj.status.phase for obj in recorded.values()}
@@ -129,11 +131,20 @@ def test_images_behave_as_told(log: Log) -> None:
 
     assert ended - running == pytest.approx(30, abs=1.5)
     assert last.spec.node_name.startswith("b-")
-    terminated = last.status.container_statuses[0].state.terminated
-    assert terminated is not None
-    assert 0 == terminated.exit_code
+    state = last.status.container_statuses[0].state
+    assert state is not None
+    assert state.terminated is not None
+    assert 0 == state.terminated.exit_code
     frontends = [pod for _, pod in objects(log, Pod) if pod.metadata.name.startswith("frontend")]
     assert {"a"} == {pod.spec.node_name[0] for pod in frontends if pod.spec.node_name}
+
+
+def test_the_log_alone_is_enough_to_run_it_again(log: Log, result: Result[None]) -> None:
+    """Manifests, second version and the user's own check are in its header."""
+    again = replay(log.path)
+
+    assert again.divergence is None
+    assert (result.digest, result.events) == (again.digest, again.events)
 
 
 def test_the_result_as_json(result: Result[None]) -> None:

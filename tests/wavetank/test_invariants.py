@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from engine import Lease, LeaseSpec, ObjectMeta, Time
+from engine import Lease, LeaseSpec, ObjectMeta, Time, Uid
 from tests.wavetank.handmade import HandMade, deployment, node, pod, replica_set
 from wavetank.invariants import INVARIANTS, InvariantChecker, as_invariant
 
@@ -27,7 +27,7 @@ def test_bound_once() -> None:
     log.put(pod("a", node="n-0", ready=True))
     log.remove(pod("a", node="n-0"))
     reborn = pod("a", node="n-1")
-    log.put(attrs.evolve(reborn, metadata=attrs.evolve(reborn.metadata, uid="uid-2")))
+    log.put(attrs.evolve(reborn, metadata=attrs.evolve(reborn.metadata, uid=Uid("uid-2"))))
     assert [] == messages(checker)
 
     log.put(pod("b", node="n-0"))

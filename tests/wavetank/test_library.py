@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import wavetank
-from engine import Fault, Lease, load_manifests
+from engine import Fault, Json, Lease, load_manifests
 from reconcilers import default_reconcilers
 from tests.wavetank.contract import DEPLOYMENT
 from wavetank import (
@@ -77,7 +77,7 @@ def test_the_program_of_the_contract(tmp_path: Path) -> None:
 
 def test_apply_takes_a_path_a_text_data_and_objects() -> None:
     """As kubectl apply: creating, then updating; the namespace may be given."""
-    data = {
+    data: dict[str, Json] = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "data"},
@@ -89,7 +89,8 @@ def test_apply_takes_a_path_a_text_data_and_objects() -> None:
         await cluster.apply(str(EXAMPLES / "shop.yaml"))
         await cluster.apply(WEB)
         await cluster.apply(data)
-        await cluster.apply({**data, "data": {"a": "2"}})
+        changed_data: dict[str, Json] = {**data, "data": {"a": "2"}}
+        await cluster.apply(changed_data)
         one = ConfigMap(metadata=ObjectMeta(name="object"), data={"b": "1"})
         await cluster.apply(one)
         await cluster.apply([one, data], namespace="kube-system")
@@ -176,6 +177,7 @@ def test_a_predicate_that_fails_fails_in_the_program() -> None:
 
 def test_the_view_answers() -> None:
     """The view tells of deployments, nodes and pods as the log shows them."""
+
     async def main(cluster: Cluster) -> None:
         await cluster.apply(WEB)
         await cluster.settled()
@@ -449,7 +451,7 @@ def test_two_replicas_elect_a_leader_and_survive_its_crash() -> None:
     async def main(cluster: Cluster) -> str:
         def leader() -> str:
             lease: Lease = cluster.view.the(Lease, "kube-controller-manager", "kube-system")
-            return lease.spec.holder_identity
+            return lease.spec.holder_identity or ""
 
         await cluster.apply(WEB)
         await cluster.settled()
@@ -501,6 +503,7 @@ def test_invariants_of_ones_own() -> None:
 
 def test_bad_arguments() -> None:
     """Arguments that mean nothing are refused with what is wrong with them."""
+
     async def main(cluster: Cluster) -> None:
         await cluster.settled(timeout="5 minutes")
 
@@ -523,4 +526,5 @@ def test_the_shop_is_what_the_demo_promises() -> None:
     for each in deployments:
         container = each.spec.template.spec.containers[0]
         assert container.readiness_probe is not None, each.metadata.name
+        assert container.resources is not None, each.metadata.name
         assert container.resources.requests, each.metadata.name

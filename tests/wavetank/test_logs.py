@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -11,8 +12,8 @@ import pytest
 import trio
 import yaml
 
-from engine import ObjectCodec, Pod, default_scheme
-from store import Durability, Event, EventType, Origin, Put, Delete, Txn, open_store
+from engine import Deployment, ObjectCodec, Pod, default_scheme
+from store import Delete, Durability, Event, EventType, Origin, Put, Revision, Txn, open_store
 from tests.wavetank.conftest import Call
 from tests.wavetank.contract import write_small
 from wavetank.experiment.load import load_experiment
@@ -105,6 +106,7 @@ def test_show_json(path: Path, result: Result[None], wavetank_command: Call) -> 
 
 def test_show_filters(path: Path, wavetank_command: Call) -> None:
     """Kind, name, actor and revisions narrow what is shown."""
+
     def shown(*options: str) -> list[dict[str, str]]:
         out = wavetank_command("log", "show", path, "-o", "json", *options).out
         return [json.loads(line) for line in out.splitlines()]
@@ -135,8 +137,8 @@ def test_state_and_diff(path: Path, result: Result[None], wavetank_command: Call
     scaled = next(
         e.revision
         for e in log.events()
-        if "deployments" in e.key and e.value and e.value.spec.replicas == 3
-    )  # type: ignore[attr-defined]
+        if isinstance(e.value, Deployment) and e.value.spec.replicas == 3
+    )
     listed = json.loads(
         wavetank_command(
             "log", "state", path, "--at", str(scaled), "--kind", "deploy", "-o", "json"
@@ -265,7 +267,7 @@ def test_what_is_no_log(tmp_path: Path, wavetank_command: Call) -> None:
 # -- comparing -------------------------------------------------------------------------------------
 
 
-async def rewrite(log: Log, path: Path, change: dict[int, Event | None]) -> Log:
+async def rewrite(log: Log, path: Path, change: Mapping[Revision, Event | None]) -> Log:
     """The log again, with some revisions' events replaced, or left out from the first None on."""
     times = iter([event.time_ns for event in log.events()])
     clock = {"now": 0}
@@ -278,13 +280,12 @@ async def rewrite(log: Log, path: Path, change: dict[int, Event | None]) -> Log:
     ) as store:
         for event in log.events():
             clock["now"] = next(times)
-            event = change.get(event.revision, event)  # noqa: PLW2901
-            if event is None:
+            written = change.get(event.revision, event)
+            if written is None:
                 break
-            operation = (
-                Put(event.key, event.value) if event.type is EventType.PUT else Delete(event.key)
-            )
-            await store.txn(Txn(success=(operation,)), origin=event.origin)
+            put = written.type is EventType.PUT
+            operation = Put(written.key, written.value) if put else Delete(written.key)
+            await store.txn(Txn(success=(operation,)), origin=written.origin)
     return open_log(path)
 
 
@@ -318,7 +319,7 @@ def test_replay_of_an_edited_log_shows_both_versions(path: Path, tmp_path: Path)
     log = open_log(path)
     event = next(e for e in log.events() if e.revision == 90)
     edit = attrs.evolve(event, origin=attrs.evolve(event.origin, actor="mallory"))
-    trio.run(rewrite, log, tmp_path / "edited.wtl", {90: edit})
+    trio.run(rewrite, log, tmp_path / "edited.wtl", {event.revision: edit})
     outcome = replay(tmp_path / "edited.wtl")
 
     assert outcome.divergence is not None

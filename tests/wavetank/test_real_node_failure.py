@@ -160,13 +160,17 @@ def _of_a_real_kubelet(fact: Fact) -> bool:
 
 
 def test_the_order_is_the_recorded_one(recorded: Facts, ours: Recorder) -> None:
-    """Whatever was over more than a second before something else began there was so here."""
+    """Whatever was over more than a second before something else began there was so here.
+
+    But for the old pods' end: it does not wait for the monitor's next pass, nor that for it (4.9 s and 0.75 s in the two recorded runs).
+    """
     facts = [fact for fact in recorded.times if not _repeated(fact)]
     wrong = [
         (one, other)
         for one, other in itertools.permutations(facts, 2)
         if recorded.times[one][1] + 1 < recorded.times[other][0]
         and ours.facts.times[one][1] > ours.facts.times[other][0]
+        and not (one[0] == "pod" and recorded.times[one][0] > BACK)
     ]
 
     assert wrong == []

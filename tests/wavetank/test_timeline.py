@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from engine import Event, ObjectMeta, ObjectReference, Taint, Time
+from engine import Event, ObjectMeta, ObjectReference, Taint, Time, Uid
 from tests.wavetank.handmade import HandMade, deployment, node, pod
 from wavetank.timeline import Line, Narrator
 
@@ -21,7 +21,7 @@ def unhealthy(about: str, message: str) -> Event:
         type="Warning",
         reason="Unhealthy",
         message=message,
-        involved_object=ObjectReference(kind="Pod", name=about, uid=f"uid-{about}"),
+        involved_object=ObjectReference(kind="Pod", name=about, uid=Uid(f"uid-{about}")),
     )
 
 

@@ -35,7 +35,7 @@ def log() -> None:
 )
 @click.option("--actor", default="", help="Only what this process wrote, e.g. kubelet/node-1.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
-def show(  # noqa: PLR0913 - one argument per option
+def show(  # noqa: PLR0913, PLR0917 - one argument per option
     path: Path, first: int, last: int | None, kind: str, name: str, actor: str, output: str
 ) -> None:
     """The events of the log at PATH, in order."""

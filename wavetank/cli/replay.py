@@ -13,7 +13,7 @@ import click
 def replay(path: Path) -> None:
     """Run again what the log at PATH recorded; exit 0 when every event is the same, 1 at the first that differs."""
     from wavetank.cli.log import describe  # noqa: PLC0415 - `--help` needs none of it
-    from wavetank.replaying import replay as execute  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+    from wavetank.replaying import replay as execute  # noqa: PLC0415 - likewise
 
     outcome = execute(path)
     for change in outcome.version_changes:

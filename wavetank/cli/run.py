@@ -20,7 +20,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Replace a log that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 @click.option("--quiet", is_flag=True, help="No timeline, only the result.")
-def run(  # noqa: PLR0913 - one argument per option
+def run(  # noqa: PLR0913, PLR0917 - one argument per option
     experiment: Path,
     seed: int | None,
     log_path: Path | None,
@@ -30,7 +30,7 @@ def run(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Run the EXPERIMENT file: exit 0 when all checks and invariants held, 1 when one did not."""
     from wavetank.experiment.load import load_experiment  # noqa: PLC0415 - `--help` needs none of it
-    from wavetank.experiment.run import run_experiment  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+    from wavetank.experiment.run import run_experiment  # noqa: PLC0415 - likewise
 
     loaded = load_experiment(experiment, seed=seed)
     if log_path is not None:
@@ -40,9 +40,9 @@ def run(  # noqa: PLR0913 - one argument per option
         json.dump(result.to_json(), sys.stdout)
         sys.stdout.write("\n")
     else:
-        from rich.console import Console  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+        from rich.console import Console  # noqa: PLC0415 - likewise
 
-        from wavetank.cli.render import TimelinePrinter, print_result  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+        from wavetank.cli.render import TimelinePrinter, print_result  # noqa: PLC0415 - likewise
 
         console = Console(highlight=False)
         printer = TimelinePrinter(console)
@@ -53,7 +53,7 @@ def run(  # noqa: PLR0913 - one argument per option
 
 def prepare_log(path: Path, *, overwrite: bool) -> None:
     """Make way for a new log. Raises BadInput when one is there and may not be replaced."""
-    from store import StoreError, remove_log  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+    from store import StoreError, remove_log  # noqa: PLC0415 - likewise
 
     if path.exists():
         if not overwrite:
@@ -71,7 +71,7 @@ def prepare_log(path: Path, *, overwrite: bool) -> None:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of an experiment file."""
-    from wavetank.experiment.schema import SCHEMA  # noqa: PLC0415 -- imported when it is needed: the command starts fast
+    from wavetank.experiment.schema import SCHEMA  # noqa: PLC0415 - likewise
 
     json.dump(SCHEMA, sys.stdout, indent=2)
     sys.stdout.write("\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import attrs
 import pytest
 import trio
@@ -18,6 +16,7 @@ from engine import (
     LeaseSpec,
     Link,
     LinkedEndpoint,
+    MicroTime,
     Process,
     Settings,
     Verb,
@@ -54,7 +53,9 @@ def test_the_holders_own_duration_counts() -> None:
 
 def test_its_own_lease_is_renewed() -> None:
     """Acquire time and transitions stay, the renew time moves; even when it has run out."""
-    renewed = claim(Observed(attrs.evolve(HELD, acquire_time=3), 0), "one", 15, 900 * SECOND, 7)
+    renewed = claim(
+        Observed(attrs.evolve(HELD, acquire_time=MicroTime.of(3)), 0), "one", 15, 900 * SECOND, 7
+    )
 
     assert renewed is not None
     assert (4, 3, 7) == (renewed.lease_transitions, renewed.acquire_time, renewed.renew_time)
@@ -71,14 +72,13 @@ def test_a_released_lease_is_free_and_a_missing_one_begins_at_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    "timings",
-    [{"leader_lease_duration": 10.0}, {"leader_retry_period": 9.0}],
+    "settings",
+    [Settings(leader_lease_duration=10.0), Settings(leader_retry_period=9.0)],
 )
-def test_timings_that_allow_two_leaders_are_refused(timings: dict[str, float]) -> None:
+def test_timings_that_allow_two_leaders_are_refused(settings: Settings) -> None:
     """Duration > renew deadline > 1.2 x retry period, as client-go demands."""
-
     with pytest.raises(ValueError, match="must be longer than"):
-        check_timings(attrs.evolve(Settings(), **timings))
+        check_timings(settings)
 
 
 class Replica:
@@ -268,7 +268,8 @@ def test_election_has_causes() -> None:
         )
 
         assert all(event.origin.causes == ("timer:election/test-lease",) for event in lease)
-        assert ["one became leader"] == [event.value.message for event in told]  # type: ignore[union-attr]
+        messages = [event.value.message for event in told if isinstance(event.value, Event)]
+        assert ["one became leader"] == messages
         assert [(lease[0].revision,)] == [event.origin.causes for event in told]
 
     in_world(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -11,13 +12,13 @@ from control_world import World, config_map, in_world, informer_of, key, listen,
 
 from engine import (
     BadRequest,
+    Client,
     ConfigMap,
     Direction,
     Forbidden,
     Gone,
     Link,
     LinkedEndpoint,
-    Client,
     Settings,
     TooManyRequests,
     Unavailable,
@@ -88,7 +89,7 @@ def test_a_watch_that_ends_at_once_is_a_failure() -> None:
         async with running(informer.run):
             await trio.sleep(60)
             times = [at for at, _ in world.door.watches]
-            waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+            waits = [after - before for before, after in pairwise(times)]
 
             assert len(times) < 10
             for number, wait in enumerate(waits):
@@ -129,7 +130,7 @@ def test_gone_leads_to_a_list_that_tells_what_was_missed() -> None:
             # What the server had sent before it gave up arrives first, then what the list shows.
             steps = [(old, new) for _, name, old, new in seen if name == "changed"]
             assert ("1", "29") == (steps[0][0], steps[-1][1])
-            assert all(one[1] == two[0] for one, two in zip(steps, steps[1:], strict=False))
+            assert all(one[1] == two[0] for one, two in pairwise(steps))
             assert len(steps) < 10
             rest = [change for change in seen if change[1] != "changed"]
             assert [("added", "came", None, ""), ("deleted", "removed", "1", None)] == rest
@@ -195,7 +196,7 @@ def test_a_server_that_cannot_be_reached_is_asked_less_and_less() -> None:
             world.door.on_watch = lambda _: None
             await trio.sleep(60)
 
-            for number, (before, after) in enumerate(zip(times, times[1:], strict=False)):
+            for number, (before, after) in enumerate(pairwise(times)):
                 least = min(0.8 * 2**number, 30)
                 assert least <= after - before <= 2 * least
             assert informer.get(key("a")) is not None
@@ -229,7 +230,7 @@ def test_what_ends_a_watch_decides_whether_it_lists(refusal: type[Exception], li
 
 
 def test_the_first_list_takes_what_is_at_hand_and_a_later_one_does_not_go_back() -> None:
-    """resourceVersion "0", then the last one seen; the newest, at once, when the server says that one is gone."""
+    """ResourceVersion "0", then the last one seen; the newest, at once, when the server says that one is gone."""
 
     async def main(world: World) -> None:
         informer = informer_of(world, world.guarded)

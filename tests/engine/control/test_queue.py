@@ -26,56 +26,66 @@ def queue_of(simulation: Simulation, limits: RateLimits | None = None) -> Contro
     return ControllerQueue(simulation.clock, "test", WorkQueue(limits or RateLimits()))
 
 
+class Traffic:
+    """Producers that add keys in every way, workers that hold them for a while, and what each of them saw."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.queue = queue_of(simulation)
+        self.draws = simulation.draws
+        self.ticks = itertools.count()
+        self.added: dict[Key, int] = {}
+        """When each key was added last, and below when it was taken last, in ticks."""
+        self.taken: dict[Key, int] = {}
+        self.held: dict[Key, None] = {}
+
+    async def work(self) -> None:
+        while True:
+            found, _ = await self.queue.get()
+            assert found not in self.held
+            self.held[found] = None
+            tick = self.taken[found] = next(self.ticks)
+            for _ in range(self.draws.integer("work", tick, 4)):
+                await trio.lowlevel.checkpoint()
+            if self.draws.chance("sleep", tick, 0.2):
+                await trio.sleep(0.1)
+            del self.held[found]
+            self.queue.done(found)
+
+    async def produce(self, producer: int) -> None:
+        for step in range(40):
+            name = key(str(self.draws.integer(f"key/{producer}", step, 6)))
+            match self.draws.integer(f"how/{producer}", step, 4):
+                case 0:
+                    self.queue.add_after(name, self.draws.integer("delay", step, 3) / 10)
+                case 1:
+                    self.queue.add_rate_limited(name)
+                case _:
+                    self.queue.add(name)
+            self.added[name] = next(self.ticks)
+            if self.draws.chance(f"yield/{producer}", step, 0.5):
+                await trio.lowlevel.checkpoint()
+            if self.draws.chance(f"wait/{producer}", step, 0.1):
+                await trio.sleep(0.15)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_every_key_is_worked_on_and_by_one_worker_at_a_time(seed: int) -> None:
     """Producers, delays and five workers in any interleaving: after each key's last add a worker takes it, and never two at once."""
 
     async def main(simulation: Simulation) -> None:
-        queue = queue_of(simulation)
-        ticks = itertools.count()
-        added: dict[Key, int] = {}
-        taken: dict[Key, int] = {}
-        held: dict[Key, None] = {}
-
-        async def work() -> None:
-            while True:
-                found, _ = await queue.get()
-                assert found not in held
-                held[found] = None
-                taken[found] = next(ticks)
-                for _ in range(simulation.draws.integer("work", taken[found], 4)):
-                    await trio.lowlevel.checkpoint()
-                if simulation.draws.chance("sleep", taken[found], 0.2):
-                    await trio.sleep(0.1)
-                del held[found]
-                queue.done(found)
-
-        async def produce(producer: int) -> None:
-            for step in range(40):
-                name = key(str(simulation.draws.integer(f"key/{producer}", step, 6)))
-                match simulation.draws.integer(f"how/{producer}", step, 4):
-                    case 0:
-                        queue.add_after(name, simulation.draws.integer("delay", step, 3) / 10)
-                    case 1:
-                        queue.add_rate_limited(name)
-                    case _:
-                        queue.add(name)
-                added[name] = next(ticks)
-                if simulation.draws.chance(f"yield/{producer}", step, 0.5):
-                    await trio.lowlevel.checkpoint()
-                if simulation.draws.chance(f"wait/{producer}", step, 0.1):
-                    await trio.sleep(0.15)
-
-        async with running(queue.run_timers, *[work] * 5):
+        traffic = Traffic(simulation)
+        queue = traffic.queue
+        async with running(queue.run_timers, *[traffic.work] * 5):
             async with trio.open_nursery() as producers:
                 for producer in range(3):
-                    producers.start_soon(produce, producer)
+                    producers.start_soon(traffic.produce, producer)
             await trio.sleep(300)
             queue.core.check()
 
             assert queue.core.idle()
             assert queue.core.statistics().delayed == 0
-            assert list(added) == [name for name in added if taken[name] > added[name]]
+            for name, added in traffic.added.items():
+                assert traffic.taken[name] > added
 
     run_simulation(main, seed=seed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 import pytest
 import trio
@@ -13,8 +15,8 @@ from engine import (
     Forbidden,
     KubeObject,
     Timeout,
-    Unavailable,
     Uid,
+    Unavailable,
     Verb,
     acting,
 )
@@ -174,8 +176,7 @@ def test_while_no_server_answers_events_wait_in_order(error: type[Exception]) ->
             assert {"first", "second"} == {event.message for event in events}
             assert 0 < times[1] - times[0] < 10
             assert [10.0] * 3 == [
-                pytest.approx(after - before)
-                for before, after in zip(times[1:4], times[2:5], strict=True)
+                pytest.approx(after - before) for before, after in pairwise(times[1:5])
             ]
 
     in_world(main)

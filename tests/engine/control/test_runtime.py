@@ -13,8 +13,8 @@ from control_world import World, config_map, in_world, key, running, runtime_of
 
 from engine import (
     Client,
-    Conflict,
     ConfigMap,
+    Conflict,
     ControllerRuntime,
     Done,
     Event,
