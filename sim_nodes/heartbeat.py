@@ -126,7 +126,7 @@ class Heartbeat:
         while True:
             now = self.clock.now_ns()
             due = next_tick(now + 1, period_ns=period_ns, phase_ns=phase_ns)
-            await trio.sleep((due - now) / NS)
+            await self.clock.sleep_until(due)
             await self.gate()
             lease = await self._renew(lease)
 

@@ -95,6 +95,8 @@ class PodLife(PodState):
     def poke(self, now: int) -> None:
         """Something changed behind the kubelet's back (a fault in the runtime): it sees it at the next relist."""
         self.sync_at = min(self.sync_at, self.host.seen_ns(now))
+        if self.stopping:  # the runtime's StopContainer returns when the container is gone, however it went
+            self._resume_at = now
 
     def advance(self, now: int) -> int:
         """Do all that is due; returns when to call again, NEVER when nothing will happen by itself."""

@@ -35,6 +35,7 @@ def _stop_together(
             state.remark("Normal", "Killing", text, container.name)
             stopping.append((container, record))
     stopped_with: int | None = None
+    state.stopping = True
     while any(not record.exited(now) for _, record in stopping):
         if state.kill_grace_ns != stopped_with:  # at first, and when a later delete shortens it
             stopped_with = state.kill_grace_ns
@@ -43,4 +44,5 @@ def _stop_together(
                 hook = to_ns(hook_seconds(container, "preStop"))
                 state.host.runtime.stop(state.uid, record, now, left, hook)
         now = yield max(record.ends_ns for _, record in stopping)
+    state.stopping = False
     return now

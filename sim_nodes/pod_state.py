@@ -54,6 +54,8 @@ class PodState:
         """The grace with which the pod is being taken down; None while it is not."""
         self.ending = False
         """It is being taken down: nothing is started any more."""
+        self.stopping = False
+        """It waits for containers to stop, and is told when one ends before its time."""
         self.waiting: dict[str, tuple[str, str]] = {}
         """Containers whose start failed at the last try: reason and message."""
         self.probes: dict[str, ContainerProbes] = {}

@@ -66,8 +66,10 @@ def _stop_unwanted(state: PodState, now: int) -> Program:
             grace = spec.termination_grace_period_seconds or 0
         hook = to_ns(hook_seconds(container, "preStop"))
         state.host.runtime.stop(state.uid, record, now, grace * NS, hook)
+        state.stopping = True
         while not record.exited(now):
             now = yield record.ends_ns
+        state.stopping = False
     return now
 
 

@@ -1,0 +1,290 @@
+"""After every crash: what was acknowledged is there, in order, or the log refuses to open and says why."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import Durability, Limits, LogCorrupt, LogMissing, NoSpace, Put, StoreFailed, Txn
+from store.core import Core
+from store.filelog import FileJournal
+from tests.store.faulty_layer import Crash, FaultyLayer, Survival
+from tests.store.support import CODEC, USER
+
+RUN = Path("run.wtl")
+
+ONE = Limits(write_buffer_bytes=900)
+SEVERAL = Limits(segment_bytes=900, write_buffer_bytes=300)
+
+Put_: TypeAlias = tuple[str, int]
+"""A put of a value of so many letters, acknowledged at once or with the next settle."""
+
+KINDS = ("put", "put and settle", "two puts", "grant", "compact")
+
+
+@attrs.define(eq=False)
+class Run:
+    """One process writing to a disk that fails, and what it was told."""
+
+    layer: FaultyLayer
+    durability: Durability
+    limits: Limits
+    accepted: list[tuple[int, object]] = attrs.field(factory=list)
+    """(revision, value) of every put that was done, in order."""
+    acknowledged: int = 1
+    """The newest revision whose writer was answered."""
+    opened: bool = False
+    trying: list[tuple[int, object]] = attrs.field(factory=list)
+    """Of the put under way."""
+
+    def journal(self) -> FileJournal:
+        return FileJournal(RUN, CODEC, self.durability, self.limits, self.layer)
+
+    def write(self, program: list[Put_]) -> None:
+        """Run the program until it ends, crashes, or the store has failed."""
+        journal = self.journal()
+        try:
+            journal.create({"seed": 7})
+            self.opened = True
+            core = Core(journal, CODEC, self.limits)
+            for number, (kind, size) in enumerate(program):
+                self.step(core, number, kind, size)
+            journal.close()
+            self.acknowledged = core.history.head
+        except (Crash, NoSpace):
+            return
+        except StoreFailed:
+            self.check_stopped(journal)
+
+    def step(self, core: Core, number: int, kind: str, size: int) -> None:
+        revision = core.history.head + 1
+        value = f"{number}:" + "v" * size
+        puts = [Put(f"k{number % 3}", value)]
+        if kind == "two puts":
+            puts.append(Put("other", value))
+        try:
+            if kind == "grant":
+                core.grant(10, 0, 0)
+            elif kind == "compact":
+                if core.compacted < core.history.head:
+                    core.compact(core.history.head)
+            else:
+                self.trying = [(revision, value)] * len(puts)
+                core.commit(Txn(success=tuple(puts)), USER, number)
+                self.accepted += self.trying
+            self.trying = []
+        except NoSpace:
+            self.trying = []
+            assert core.history.head == revision - 1, "refused, so nothing happened"
+            core.check()
+        if kind != "put" or self.durability is Durability.BUFFERED:
+            core.journal.settle(core.journal.position)
+            if self.durability is not Durability.NONE:
+                self.acknowledged = core.history.head
+
+    def check_stopped(self, journal: FileJournal) -> None:
+        """A journal that failed never answers again, and leaves the disk alone."""
+        steps = self.layer.steps
+        core = Core(journal, CODEC, self.limits)
+        for _ in range(2):
+            with pytest.raises(StoreFailed):
+                core.commit(Txn(success=(Put("after", "failure"),)), USER, 1)
+            with pytest.raises(StoreFailed):
+                journal.settle(journal.position + 1)
+        journal.close()
+        assert steps == self.layer.steps
+
+    def recover(self, layer: FaultyLayer, *, crash_at: int = -1) -> list[tuple[int, object]]:
+        """Open the log again on what is left; returns the puts it holds."""
+        layer.crash_at, layer.steps = crash_at, 0
+        journal = FileJournal(RUN, CODEC, self.durability, self.limits, layer)
+        core = Core(journal, CODEC, self.limits)
+        try:
+            for entry in journal.recover(None):
+                core.restore(entry, 0)
+            core.check()
+            return [(event.revision, event.value) for event in core.events(0, None)]
+        finally:
+            journal.abandon()
+
+    def check(self, layer: FaultyLayer, survival: Survival) -> list[tuple[int, object]] | None:
+        """The claim of this module; returns what came back, None when the log refused to open."""
+        promised = self.acknowledged
+        if self.durability is not Durability.FSYNC and survival is not Survival.KEPT:
+            promised = 1  # a loss of power is beyond what was chosen
+        try:
+            found = self.recover(layer)
+        except (LogCorrupt, LogMissing) as error:
+            assert str(error)
+            # A whole prefix is never refused; what was lost in the middle of unsynced data may be.
+            in_order = survival is Survival.KEPT or (
+                self.durability is Durability.FSYNC and survival is not Survival.SUBSET
+            )
+            assert not (self.opened and in_order and promised > 1), f"refused: {error}"
+            return None
+        everything = self.accepted + self.trying
+        assert found == everything[: len(found)], "what is there is not what was written, in order"
+        assert not found or everything[len(found) : len(found) + 1] != found[-1:] or (
+            everything[len(found)][0] != found[-1][0]
+        ), "half a transaction"
+        assert len(found) >= sum(revision <= promised for revision, _ in self.accepted)
+        return found
+
+    def check_again(self, layer: FaultyLayer, found: list[tuple[int, object]]) -> None:
+        """Recovery is idempotent, and what it has shown outlives the next loss of power."""
+        assert found == self.recover(layer.after_crash(Survival.KEPT, Random(1)))
+        if self.durability is Durability.FSYNC:
+            assert found == self.recover(layer.after_crash(Survival.LOST, Random(1)))
+
+
+PROGRAM: list[Put_] = [
+    ("put and settle", 5),
+    ("put", 30),
+    ("put", 600),
+    ("two puts", 3),
+    ("grant", 0),
+    ("put", 1),
+    ("put", 1300),
+    ("compact", 0),
+    ("put", 40),
+    ("put and settle", 700),
+    ("put", 10),
+]
+
+
+@pytest.mark.parametrize("durability", list(Durability))
+@pytest.mark.parametrize("limits", [ONE, SEVERAL], ids=["one segment", "several segments"])
+def test_every_crash_point(durability: Durability, limits: Limits) -> None:
+    """A machine that stops at any call to the disk, with whatever of the unsynced data left; then recovery stopped at any call too."""
+    whole = Run(FaultyLayer(), durability, limits)
+    whole.write(PROGRAM)
+    assert len(whole.accepted) == 10
+    refused = 0
+    for point in range(whole.layer.steps + 1):
+        run = Run(FaultyLayer(crash_at=point), durability, limits)
+        run.write(PROGRAM)
+        for survival in Survival:
+            for seed in range(1 if survival in (Survival.KEPT, Survival.LOST) else 6):
+                layer = run.layer.after_crash(survival, Random(seed))
+                found = run.check(layer, survival)
+                if found is None:
+                    refused += 1
+                    continue
+                run.check_again(layer, found)
+                check_crashes_of_recovery(run, survival, seed, found)
+    assert refused < whole.layer.steps * 8
+
+
+def check_crashes_of_recovery(
+    run: Run, survival: Survival, seed: int, found: list[tuple[int, object]]
+) -> None:
+    """A recovery that is itself cut short, at each of its calls, changes nothing of what comes back."""
+    point = 0
+    while True:
+        layer = run.layer.after_crash(survival, Random(seed))
+        try:
+            run.recover(layer, crash_at=point)
+        except Crash:
+            assert found == run.recover(layer.after_crash(Survival.KEPT, Random(seed)))
+            if survival is not Survival.KEPT:
+                # What a loss of power has left is on the disk.
+                assert found == run.recover(layer.after_crash(Survival.LOST, Random(seed)))
+            point += 1
+        else:
+            return
+
+
+STEPS = st.tuples(st.sampled_from(KINDS), st.sampled_from([0, 1, 40, 490, 512, 1100, 3000]))
+FAULTS = st.dictionaries(
+    st.integers(0, 40), st.sampled_from([errno.ENOSPC, errno.EIO]), max_size=3
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    program=st.lists(STEPS, max_size=20),
+    durability=st.sampled_from(Durability),
+    limits=st.sampled_from([ONE, SEVERAL]),
+    crash_at=st.integers(-1, 60),
+    survival=st.sampled_from(Survival),
+    faults=FAULTS,
+    most_at_once=st.sampled_from([1 << 30, 512, 7]),
+    seed=st.integers(0, 1000),
+)
+def test_random_crashes(  # noqa: PLR0917
+    program: list[Put_],
+    durability: Durability,
+    limits: Limits,
+    crash_at: int,
+    survival: Survival,
+    faults: dict[int, int],
+    most_at_once: int,
+    seed: int,
+) -> None:
+    """Short writes, full and failing disks, failed syncs and crashes in any order: the claim holds."""
+    layer = FaultyLayer(
+        crash_at=crash_at, faults=faults, most_at_once=most_at_once, random=Random(seed)
+    )
+    run = Run(layer, durability, limits)
+    run.write(program)
+    failed_sync = any(number == errno.EIO for number in faults.values())
+    left = layer.after_crash(survival, Random(seed))
+    if failed_sync and survival is Survival.KEPT:
+        # The operating system lives on, but a failed sync may have lost any sector.
+        survival = Survival.SUBSET
+    found = run.check(left, survival)
+    if found is not None:
+        run.check_again(left, found)
+
+
+@given(
+    flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=4),
+    limits=st.sampled_from([ONE, SEVERAL]),
+)
+def test_bits_flipped_on_the_disk(flips: list[tuple[int, int]], limits: Limits) -> None:
+    """Damage of synced data is refused, or hits only what was cut off; never is there other data than was written."""
+    run = Run(FaultyLayer(), Durability.FSYNC, limits)
+    run.write(PROGRAM)
+    layer = run.layer.after_crash(Survival.LOST, Random(0))
+    segments = [path for path in layer.files if path.suffix == ".seg"]
+    for position, mask in flips:
+        content = layer.files[segments[position % len(segments)]]
+        data = bytearray(content.durable)
+        data[position % len(data)] ^= mask
+        content.durable = bytes(data)
+    before = {path: content.now() for path, content in layer.files.items()}
+    try:
+        assert run.accepted == run.recover(layer), "flips that undo each other"
+    except LogCorrupt as error:
+        assert error.segment in [path.name for path in segments]
+        assert before == {path: content.now() for path, content in layer.files.items()}
+
+
+def test_a_failed_sync_is_never_followed_by_an_acknowledgement() -> None:
+    """Whichever sync it is: of a record, of a segment that ends, of the directory."""
+    whole = Run(FaultyLayer(), Durability.FSYNC, SEVERAL)
+    whole.write(PROGRAM)
+    failures = 0
+    for point in range(whole.layer.steps):
+        layer = FaultyLayer(faults={point: errno.EIO})
+        run = Run(layer, Durability.FSYNC, SEVERAL)
+        run.write(PROGRAM)
+        failures += run.acknowledged < whole.acknowledged
+        for seed in range(5):
+            for survival in (Survival.LOST, Survival.SUBSET):
+                left = layer.after_crash(survival, Random(seed))
+                try:
+                    found = run.recover(left)
+                except (LogCorrupt, LogMissing):
+                    continue
+                everything = run.accepted + run.trying
+                assert found == everything[: len(found)]
+                assert len(found) >= sum(r <= run.acknowledged for r, _ in run.accepted)
+    assert failures > 10
