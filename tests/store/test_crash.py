@@ -26,6 +26,9 @@ SEVERAL = Limits(segment_bytes=900, write_buffer_bytes=300)
 Put_: TypeAlias = tuple[str, int]
 """A put of a value of so many letters, acknowledged at once or with the next settle."""
 
+RECOVERIES = 1
+"""Of so many ways to lose data the recovery is cut short too, at every one of its calls."""
+
 KINDS = ("put", "put and settle", "two puts", "grant", "compact")
 
 
@@ -131,9 +134,8 @@ class Run:
             return None
         everything = self.accepted + self.trying
         assert found == everything[: len(found)], "what is there is not what was written, in order"
-        assert not found or everything[len(found) : len(found) + 1] != found[-1:] or (
-            everything[len(found)][0] != found[-1][0]
-        ), "half a transaction"
+        following = everything[len(found) : len(found) + 1]
+        assert not found or not following or found[-1][0] != following[0][0], "half a transaction"
         assert len(found) >= sum(revision <= promised for revision, _ in self.accepted)
         return found
 
@@ -166,20 +168,17 @@ def test_every_crash_point(durability: Durability, limits: Limits) -> None:
     whole = Run(FaultyLayer(), durability, limits)
     whole.write(PROGRAM)
     assert len(whole.accepted) == 10
-    refused = 0
     for point in range(whole.layer.steps + 1):
         run = Run(FaultyLayer(crash_at=point), durability, limits)
         run.write(PROGRAM)
         for survival in Survival:
-            for seed in range(1 if survival in (Survival.KEPT, Survival.LOST) else 6):
+            for seed in range(1 if survival in (Survival.KEPT, Survival.LOST) else 4):
                 layer = run.layer.after_crash(survival, Random(seed))
                 found = run.check(layer, survival)
-                if found is None:
-                    refused += 1
-                    continue
-                run.check_again(layer, found)
-                check_crashes_of_recovery(run, survival, seed, found)
-    assert refused < whole.layer.steps * 8
+                if found is not None:
+                    run.check_again(layer, found)
+                    if seed < RECOVERIES:
+                        check_crashes_of_recovery(run, survival, seed, found)
 
 
 def check_crashes_of_recovery(

@@ -20,7 +20,7 @@ from engine import (
     load_manifests_text,
 )
 from store import Durability
-from wavetank.cluster import Cluster, in_namespace
+from wavetank.cluster import Cluster
 from wavetank.errors import BadInput, NotReached, UnknownTarget
 from wavetank.experiment.checks import Checks
 from wavetank.experiment.model import (
@@ -134,11 +134,8 @@ class _Conductor:
         shown = files.shown(name)
         scheme = self.cluster.scheme
         for loaded in load_manifests_text(files.texts[name], shown, scheme):
-            obj = loaded.object
-            if scheme.resource_of(obj).namespaced and not obj.metadata.namespace:
-                obj = in_namespace(obj, "default")
             try:
-                await self.cluster.client.apply(obj)
+                await self.cluster.apply_object(loaded.object)
             except ApiError as error:
                 raise BadInput(f"{shown}:{loaded.line}: {error}") from None
 

@@ -74,6 +74,8 @@ class JudgeWatch:
     notifications: int = attrs.field(default=0, init=False)
     last: int = attrs.field(default=0, init=False)
     """The revision of the last event."""
+    refused: str = attrs.field(default="", init=False)
+    """Why etcd ended the watch at once."""
 
     @classmethod
     def open(cls, wire: Wire, port: int, request: Message) -> JudgeWatch:
@@ -87,6 +89,7 @@ class JudgeWatch:
         created = watch._response(PATIENCE_SECONDS)
         assert created is not None, "no answer to a watch"
         assert flag(created, "created"), f"a watch that is not created: {created}"
+        watch.refused = str(created.get("cancel_reason", ""))
         return watch
 
     def _response(self, seconds: float) -> Message | None:
@@ -188,8 +191,13 @@ class Judge:
     # -- keys ----------------------------------------------------------------------------------
 
     def txn(self, txn: Txn) -> TxnResult:
-        """Run a transaction."""
-        return self.wire.txn_result(txn, self.call("/v3/kv/txn", self.wire.txn(txn)))
+        """Run a transaction.
+
+        Its ranges without an end are given one above all text: etcd 3.5.1 does not know the end "\\0" when it looks for keys changed twice, so that it does both,
+        or panics (server/etcdserver/api/v3rpc/key.go, checkIntervals). docs/store.md lists it.
+        """
+        message = Wire(self.wire.codec).txn(txn)
+        return self.wire.txn_result(txn, self.call("/v3/kv/txn", message))
 
     def compact(self, revision: int, *, physical: bool) -> None:
         """Compact; physically means that the answer waits until it is done on disk."""

@@ -81,7 +81,7 @@ class PairWatch:
     @property
     def silent(self) -> bool:
         """Whether nothing can ever be told to it."""
-        return self.watcher.keys.empty or len(self.watcher.without) == len(EventType)
+        return len(self.watcher.without) == len(EventType)
 
     def __str__(self) -> str:
         without = ",".join(each.value for each in self.watcher.without)
@@ -146,7 +146,12 @@ class Pair:
         def ours() -> object:
             return self.core.commit(Txn(success=(operation,)), USER, 0)[0].responses[0]
 
-        self._both(operation, ours, theirs)
+        if isinstance(operation, Put) and operation.lease and operation.ignore_value:
+            # On purpose: a put that lacks both its key and its lease is told of the key first, as etcd does in a
+            # transaction; alone, etcd tells of the lease first.
+            self.txn(Txn(success=(operation,)))
+        else:
+            self._both(operation, ours, theirs)
 
     def range(self, get: Get) -> None:
         """A read."""
@@ -262,12 +267,18 @@ class Pair:
         request["progress_notify"] = progress
         request["filters"] = [_FILTERS[each] for each in without]
         watcher = Watcher(keys=KeyRange.of(key, range_end), without=without)
+        judge = self.judge.watch(request)
+        if watcher.keys.empty:
+            # On purpose: such a watch of ours is open, and silent.
+            self._compare("watch of no key", "mvcc: watcher range is empty", judge.refused)
+            judge.close()
+            return
         self.core.watch(watcher, start, 0)
         self.watches.append(
             PairWatch(
                 watcher=watcher,
                 prev_kv=prev_kv,
-                judge=self.judge.watch(request),
+                judge=judge,
                 start=start,
                 told=start == 0 or start > self.head,
             )
