@@ -11,13 +11,13 @@ from typing import Final
 import attrs
 
 from engine import (
-    LabelSelectorRequirement,
     Node,
     NodeSelectorTerm,
     Pod,
     Quantity,
     Taint,
     Toleration,
+    node_selector_of,
 )
 from sim_nodes.pod_status import is_sidecar
 
@@ -199,34 +199,9 @@ def _term_matches(term: NodeSelectorTerm, node: Node) -> bool:
     if not term.match_expressions and not term.match_fields:
         return False
     fields = {"metadata.name": node.metadata.name}
-    return all(_holds(each, node.metadata.labels) for each in term.match_expressions) and all(
-        _holds(each, fields) for each in term.match_fields
-    )
-
-
-def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value is not None and value in requirement.values
-        case "NotIn":
-            return value is None or value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(value, requirement)
-        case _:
-            return False
-
-
-def _compares(value: str | None, requirement: LabelSelectorRequirement) -> bool:
-    try:
-        number, bound = int(value or ""), int(requirement.values[0])
-    except (ValueError, IndexError):
-        return False
-    return number > bound if requirement.operator == "Gt" else number < bound
+    return node_selector_of(term.match_expressions).matches(
+        node.metadata.labels
+    ) and node_selector_of(term.match_fields).matches(fields)
 
 
 # -- taints --------------------------------------------------------------------------------------

@@ -22,11 +22,11 @@ from typing import Final
 
 import attrs
 
-from engine import Pod
+from engine import Pod, qos_class
 from sim_nodes.host import Host
 from sim_nodes.pod_end import stop_pod
 from sim_nodes.pod_state import PodState, Program
-from sim_nodes.pod_status import TERMINAL, qos_class
+from sim_nodes.pod_status import TERMINAL
 from sim_nodes.pod_sync import sync_pod
 from sim_nodes.texts import DEADLINE_EXCEEDED, DEADLINE_MESSAGE
 from sim_nodes.units import NEVER
@@ -95,7 +95,9 @@ class PodLife(PodState):
     def poke(self, now: int) -> None:
         """Something changed behind the kubelet's back (a fault in the runtime): it sees it at the next relist."""
         self.sync_at = min(self.sync_at, self.host.seen_ns(now))
-        if self.stopping:  # the runtime's StopContainer returns when the container is gone, however it went
+        if (
+            self.stopping
+        ):  # the runtime's StopContainer returns when the container is gone, however it went
             self._resume_at = now
 
     def advance(self, now: int) -> int:

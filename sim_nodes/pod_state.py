@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from engine import Condition, Container, ContainerStatus, Pod, PodStatus
+from engine import Condition, Container, ContainerStatus, Pod, PodStatus, qos_class
 from sim_nodes.host import Host
 from sim_nodes.pod_status import (
     TERMINAL,
@@ -17,7 +17,6 @@ from sim_nodes.pod_status import (
     is_sidecar,
     phase_of,
     pod_ips,
-    qos_class,
 )
 from sim_nodes.probes import ContainerProbes
 from sim_nodes.runtime import ContainerRecord, PodRecord

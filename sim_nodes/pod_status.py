@@ -335,22 +335,6 @@ def merged(server: PodStatus, ours: PodStatus) -> PodStatus:
 # -- the rest ------------------------------------------------------------------------------------
 
 
-def qos_class(spec: PodSpec) -> str:
-    """Guaranteed, Burstable or BestEffort (6.9.1)."""
-    any_set = False
-    guaranteed = True
-    for container in (*spec.init_containers, *spec.containers):
-        resources = container.resources
-        for name in ("cpu", "memory"):
-            limit = resources.limits.get(name) if resources is not None else None
-            request = resources.requests.get(name, limit) if resources is not None else None
-            any_set = any_set or bool(limit) or bool(request)
-            guaranteed = guaranteed and bool(limit) and request == limit
-    if not any_set:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
 def pod_ips(ip: str) -> tuple[PodIP, ...]:
     """The list form of the pod's one address."""
     return (PodIP(ip=ip),) if ip else ()

@@ -199,7 +199,11 @@ class Runtime:
             )
         ends = NEVER
         runs = behaviour.runs
-        if runs is None and container in pod.spec.init_containers and container.restart_policy != "Always":
+        if (
+            runs is None
+            and container in pod.spec.init_containers
+            and container.restart_policy != "Always"
+        ):
             runs = INIT_RUNS
         if runs is not None:
             ends = started + to_ns(draws.duration(f"{label}/runs", attempt, runs))

@@ -52,7 +52,7 @@ from wavetank.control_plane import ControlPlane
 from wavetank.errors import BadInput, UnknownTarget
 from wavetank.logs import kinds_header
 from wavetank.observer import Observer
-from wavetank.view import ClusterState, View
+from wavetank.view import ClusterState, UnsettledSearch, View
 
 ROOT: Final = Origin(actor="user", causes=("user",))
 
@@ -310,14 +310,15 @@ class Cluster:
         Raises NotReached, which says what was left.
         """
         names = list(self.machines)
+        search = UnsettledSearch()
 
         def settled(view: View) -> bool:
-            nodes = view.state.raw("Node")
-            if any(
-                Key("", name) not in nodes for name in names if self.machines[name].process.living
-            ):
+            if search.found(view):
                 return False
-            return not view.has_unsettled()
+            nodes = view.state.raw("Node")
+            return all(
+                Key("", name) in nodes for name in names if self.machines[name].process.living
+            )
 
         # Whoever calls has just written: let the news reach the observer first.
         await self.observer.caught_up(self.log.head)

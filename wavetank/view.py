@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from builtins import list as List  # noqa: N812 - `list` is a method of View
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import attrs
 
@@ -18,6 +18,8 @@ from engine import (
     KubeObject,
     Node,
     Pod,
+    ReplicaSet,
+    ReplicationController,
     Resource,
     Scheme,
     condition_of,
@@ -273,60 +275,79 @@ class View:
         ]
 
     def has_unsettled(self) -> bool:
-        """Whether something is still to be done; stops at the first."""
-        return next(_unsettled(self), None) is not None
+        """Whether something is still to be done; stops at the first. Whoever asks often asks an `UnsettledSearch`."""
+        return UnsettledSearch().found(self)
 
     def unsettled(self) -> List[str]:
         """What is still to be done, one line each, empty when all desired states are reached.
 
         Pods that terminate on a node that is not ready are not counted: nothing can be done about them.
         """
-        return List(_unsettled(self))
+        return [
+            f"{kind} {key}: {reason}"
+            for kind in _SETTLING
+            for key, obj in sorted(self.state.raw(kind).items())
+            if (reason := _unsettled(self.state, obj))
+        ]
 
 
-def _unsettled(view: View) -> Iterator[str]:
-    yield from _workloads_unsettled(view)
-    ready = {node.object.metadata.name: node.ready for node in view.nodes()}
-    for key, obj in sorted(view.state.raw("Pod").items()):
-        reason = _pod_unsettled(cast("Pod", obj), ready)
-        if reason:
-            yield f"Pod {key}: {reason}"
-    for key, obj in sorted(view.state.raw("Namespace").items()):
-        if obj.metadata.deletion_timestamp is not None:
-            yield f"Namespace {key}: terminating"
+@attrs.define(eq=False)
+class UnsettledSearch:
+    """Asked after each change whether anything is still to be done; remembers what it found last, and looks there first.
+
+    The newest object of a kind is the likeliest to be the last to settle, so the search begins with it: a cluster of 10,000 pods
+    that comes up is then searched through a few times, not 10,000 times.
+    """
+
+    _last: tuple[str, Key] | None = None
+
+    def found(self, view: View) -> bool:
+        """Whether something is unsettled now."""
+        state = view.state
+        if self._last is not None:
+            kind, key = self._last
+            obj = state.raw(kind).get(key)
+            if obj is not None and _unsettled(state, obj):
+                return True
+        for kind in _SETTLING:
+            for key, obj in reversed(state.raw(kind).items()):
+                if _unsettled(state, obj):
+                    self._last = kind, key
+                    return True
+        self._last = None
+        return False
 
 
-def _workloads_unsettled(view: View) -> Iterator[str]:
-    for deployment in view.deployments():
-        if not (deployment.complete or deployment.object.spec.paused):
-            key = key_of(deployment.object)
-            available = deployment.object.status.available_replicas
-            yield f"Deployment {key}: {available} of {deployment.desired} available"
-    for kind in ("ReplicaSet", "ReplicationController"):
-        for key, owner in sorted(view.state.raw(kind).items()):
-            status, spec, generation = _replica_state(owner)
-            if status[0] != spec or status[1] < generation:
-                yield f"{kind} {key}: {status[0]} of {spec} available"
+_SETTLING: Final = ("Deployment", "ReplicaSet", "ReplicationController", "Pod", "Namespace")
+"""The kinds that have something to reach."""
 
 
-def _replica_state(owner: KubeObject) -> tuple[tuple[int, int], int, int]:
-    spec = getattr(owner, "spec")  # noqa: B009 - ReplicaSet and ReplicationController alike
-    status = getattr(owner, "status")  # noqa: B009 - likewise
-    desired = 1 if spec.replicas is None else spec.replicas
-    return (
-        (status.available_replicas, status.observed_generation),
-        desired,
-        owner.metadata.generation,
-    )
+def _unsettled(state: ClusterState, obj: KubeObject) -> str:
+    """What of the object is still to be done; an empty text for nothing."""
+    if isinstance(obj, Pod):
+        return _pod_unsettled(state, obj)
+    if isinstance(obj, Deployment):
+        view = DeploymentView(obj)
+        if view.complete or obj.spec.paused:
+            return ""
+        return f"{obj.status.available_replicas} of {view.desired} available"
+    if isinstance(obj, ReplicaSet | ReplicationController):
+        desired = 1 if obj.spec.replicas is None else obj.spec.replicas
+        available, observed = obj.status.available_replicas, obj.status.observed_generation
+        if available == desired and observed >= obj.metadata.generation:
+            return ""
+        return f"{available} of {desired} available"
+    return "terminating" if obj.metadata.deletion_timestamp is not None else ""
 
 
-def _pod_unsettled(pod: Pod, ready: dict[str, bool]) -> str:
+def _pod_unsettled(state: ClusterState, pod: Pod) -> str:
     if not pod.spec.node_name:
         if pod.spec.scheduling_gates:
             return ""
         condition = condition_of(pod.status.conditions, "PodScheduled")
         return f"not scheduled: {condition.message}" if condition is not None else "not scheduled"
-    alive = ready.get(pod.spec.node_name, False)
+    node = state.raw("Node").get(Key("", pod.spec.node_name))
+    alive = node is not None and NodeView(cast("Node", node)).ready
     if pod.metadata.deletion_timestamp is not None:
         return "terminating" if alive else ""
     if is_terminal(pod):

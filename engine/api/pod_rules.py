@@ -24,7 +24,6 @@ from engine.objects.pod import (
     SecretVolumeSource,
     Volume,
 )
-from engine.objects.quantity import Quantity
 
 V = TypeVar("V", bound=ApiType)
 
@@ -195,28 +194,3 @@ def _requests_from_limits(container: Container) -> Container:
         container,
         resources=attrs.evolve(resources, requests={**resources.requests, **missing}),
     )
-
-
-_QOS_RESOURCES: Final = ("cpu", "memory")
-
-
-def qos_class(spec: PodSpec) -> str:
-    """Guaranteed, Burstable or BestEffort (kubernetes/pkg/apis/core/v1/helper/qos)."""
-    anything = False
-    guaranteed = True
-    for container in (*spec.containers, *spec.init_containers):
-        resources = container.resources or ResourceRequirements()
-        for name in _QOS_RESOURCES:
-            request = _amount(resources.requests, name)
-            limit = _amount(resources.limits, name)
-            anything = anything or request is not None or limit is not None
-            if limit is None or (request is not None and request != limit):
-                guaranteed = False
-    if not anything:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
-def _amount(resources: Mapping[str, Quantity], name: str) -> Quantity | None:
-    amount = resources.get(name)
-    return amount or None

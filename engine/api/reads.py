@@ -103,7 +103,8 @@ class Reader:
             cache = await self.feed.reach(wanted or self.storage.store.head)
         else:
             cache = self.feed.cache
-        found = matching(cache.kind(resource).entries(prefix), resource, labels, fields)
+        candidates = _candidates(cache.kind(resource), request, prefix, fields)
+        found = matching(candidates, resource, labels, fields)
         return _page(found, request.limit, cache.revision)
 
     async def _next_page(self, request: Request, prefix: str) -> ObjectList:
@@ -141,6 +142,22 @@ class Reader:
             if more:
                 start = page.kvs[-1].key + "\0"
         return _page(iter(gathered), request.limit, revision)
+
+
+def _candidates(
+    kind: KindCache, request: Request, prefix: str, fields: FieldSelector
+) -> Iterable[tuple[str, Entry]]:
+    """The objects that a list may find: of all below `prefix`, or, when its name is asked for, that one alone.
+
+    (Every kubelet lists its own Node: 5,000 looks through 5,000 nodes otherwise.)
+    """
+    resource = request.resource
+    names = [r.value for r in fields.requirements if r.equal and r.field == "metadata.name"]
+    if not names or (resource.namespaced and not request.namespace):
+        return kind.entries(prefix)
+    key = resource.storage_key(request.namespace, names[0])
+    entry = kind.get(key)
+    return () if entry is None else ((key, entry),)
 
 
 def _entries(kvs: Iterable[KeyValue]) -> Iterator[tuple[str, Entry]]:

@@ -13,7 +13,6 @@ from typing import Final, TypeVar, cast
 import attrs
 
 from engine.api.names import NewName
-from engine.api.pod_rules import qos_class
 from engine.api.shape import (
     keep_equal_parts,
     part_of,
@@ -25,6 +24,7 @@ from engine.objects.base import Time
 from engine.objects.core import Namespace, NamespaceStatus
 from engine.objects.meta import Condition, KubeObject, ObjectMeta
 from engine.objects.pod import Pod, PodStatus
+from engine.objects.pods import qos_class
 from engine.objects.replacing import replaced
 from engine.objects.scheme import Generation, Resource
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from engine.objects.base import Time
 from engine.objects.core import Taint
 from engine.objects.meta import Condition
-from engine.objects.pod import Container, Pod, Toleration
+from engine.objects.pod import Container, Pod, PodSpec, Toleration
 from engine.objects.quantity import NO_RESOURCES, ZERO, Quantity
 
 QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
@@ -100,15 +100,15 @@ def _maximum(a: Mapping[str, Quantity], b: Mapping[str, Quantity]) -> Mapping[st
     return larger
 
 
-def qos_class(pod: Pod) -> QosClass:
-    """The class by which the kubelet ranks it for eviction.
+def qos_class(spec: PodSpec) -> QosClass:
+    """The class by which the kubelet ranks a pod for eviction (kubernetes/pkg/apis/core/v1/helper/qos).
 
     Guaranteed: every container limits cpu and memory and requests as much. BestEffort: none asks for either.
     """
     requests: dict[str, Quantity] = {}
     limits: dict[str, Quantity] = {}
     guaranteed = True
-    for container in (*pod.spec.containers, *pod.spec.init_containers):
+    for container in (*spec.containers, *spec.init_containers):
         resources = container.resources
         limited = 0
         if resources is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import Final
 
 import attrs
@@ -66,9 +68,14 @@ def print_result(console: Console, result: Result[object], log: str) -> None:
     console.print(f"digest  {result.digest}", soft_wrap=True, highlight=False)
     if log:
         console.print(
-            f"look    wavetank log show {log} --kind Node", soft_wrap=True, highlight=False
+            f"look    {_command()} log show {log} --kind Node", soft_wrap=True, highlight=False
         )
-        console.print(f"again   wavetank replay {log}", soft_wrap=True, highlight=False)
+        console.print(f"again   {_command()} replay {log}", soft_wrap=True, highlight=False)
+
+
+def _command() -> str:
+    """How this program is called from here: by name when that is on the path, else as it was now."""
+    return "wavetank" if shutil.which("wavetank") else sys.argv[0]
 
 
 def _checks(result: Result[object]) -> Table:

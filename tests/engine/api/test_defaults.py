@@ -8,7 +8,7 @@ from api_world import deployment, pod, replica_set, template
 
 from engine.api.defaulting import Defaulting
 from engine.api.errors import Forbidden
-from engine.api.pod_rules import pull_policy, qos_class
+from engine.api.pod_rules import pull_policy
 from engine.control.client import Client
 from engine.objects.apps import ReplicationController, ReplicationControllerSpec
 from engine.objects.core import (
@@ -35,6 +35,7 @@ from engine.objects.pod import (
     Toleration,
     Volume,
 )
+from engine.objects.pods import qos_class
 from engine.objects.quantity import Quantity
 
 SCHEME = default_scheme()

@@ -171,7 +171,7 @@ def test_requests() -> None:
 )
 def test_qos_class(containers: tuple[Container, ...], expected: str) -> None:
     """The class follows from all containers' requests and limits."""
-    assert expected == pods.qos_class(Pod(spec=PodSpec(containers=containers)))
+    assert expected == pods.qos_class(PodSpec(containers=containers))
 
 
 @pytest.mark.parametrize(
