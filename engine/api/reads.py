@@ -22,8 +22,9 @@ from engine.api.refusals import not_found, too_large
 from engine.api.request import ObjectList, Request
 from engine.api.shape import decorated
 from engine.api.storage import Storage
-from engine.api.watchcache import Entry, matching
+from engine.api.watchcache import Entry, KindCache, matching
 from engine.objects.meta import KubeObject
+from engine.objects.selectors import FieldSelector
 from store import Compacted, FutureRevision, KeyValue, prefix_end
 
 _TOKEN_VERSION: Final = "meta.k8s.io/v1"  # noqa: S105 -- of the token's format

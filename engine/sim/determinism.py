@@ -243,8 +243,25 @@ def _deterministic(main: Callable[[], Awaitable[T]], generator: _Generator) -> T
             signal.set_wakeup_fd(-1)  # trio restores what was before the run when it closes
         return await main()
 
-    with _switched(generator):
+    with _wakeups_kept(), _switched(generator):
         return trio.run(undisturbed, clock=_virtual_clock())
+
+
+@contextmanager
+def _wakeups_kept() -> Iterator[None]:
+    """The signal wake-up descriptor as it was before, also when trio itself was broken off and left its own behind:
+    the next `trio.run` of the process would take that for another library's.
+    """
+    try:
+        before = signal.set_wakeup_fd(-1)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # closed meanwhile
+            signal.set_wakeup_fd(before)
 
 
 @contextmanager

@@ -151,3 +151,22 @@ async def test_unknown_verbs_and_names(world: World) -> None:
     statistics = world.server.statistics()
     assert (statistics.requests["get"], statistics.refused) == (1, 2)
     assert repr(world.server).startswith("<ApiServer running, store at revision ")
+
+
+async def test_a_list_by_name_finds_that_object_alone(client: Client) -> None:
+    """metadata.name=NAME is one look-up, with the answer a search would give: other selectors count, an unknown name is an empty list."""
+    for name in ("a", "b"):
+        await client.create(ConfigMap(metadata=ObjectMeta(name=name, namespace="default")))
+
+    async def names(fields: str, namespace: str = "default", labels: str = "") -> list[str]:
+        found = await client.list(
+            ConfigMap, namespace, field_selector=fields, label_selector=labels
+        )
+        return [each.metadata.name for each in found]
+
+    assert ["b"] == await names("metadata.name=b")
+    assert ["b"] == await names("metadata.name=b", namespace="")
+    assert [] == await names("metadata.name=c")
+    assert [] == await names("metadata.name=b", labels="app=web")
+    assert [] == await names("metadata.name=a,metadata.name=b")
+    assert ["a"] == [name for name in await names("metadata.name!=b") if name in ("a", "b")]
