@@ -25,7 +25,7 @@ from struct import Struct
 import attrs
 import trio
 
-from store import Event, Limits, LogError, Origin, Put, Txn, open_store, read_log
+from store import Event, Keep, Limits, LogError, Origin, Put, Txn, open_store, read_log
 
 WRITERS = 6
 LONGEST_SECONDS = 0.03
@@ -34,7 +34,9 @@ LONGEST_SECONDS = 0.03
 ACK = Struct("<HIQ")
 """Writer, its number, revision."""
 
-LIMITS = Limits(segment_bytes=24 * 1024)
+LIMITS = Limits(segment_bytes=24 * 1024, snapshot_bytes=1)
+KEPT = 500
+"""Revisions that every other log keeps at least."""
 USER = Origin("kill9", "", ("benchmark",))
 
 
@@ -51,11 +53,13 @@ class TextCodec:
 CODEC = TextCodec()
 
 
-async def write_for_ever(path: Path, durability: str, acknowledgements: int) -> None:
+async def write_for_ever(
+    path: Path, durability: str, keep: Keep, resume: bool, acknowledgements: int
+) -> None:
     """The child: says on the pipe what it was told is durable."""
     async with (
         open_store(
-            path, codec=CODEC, durability=durability, resume=path.exists(), limits=LIMITS
+            path, codec=CODEC, durability=durability, resume=resume, keep=keep, limits=LIMITS
         ) as store,
         trio.open_nursery() as nursery,
     ):
@@ -83,6 +87,7 @@ class Log:
 
     path: Path
     durability: str
+    keep: Keep
     acknowledged: dict[int, tuple[int, int]] = attrs.field(factory=dict)
     """(writer, number) by revision."""
     opened: bool = False
@@ -95,7 +100,14 @@ class Log:
         if child == 0:
             os.close(reading)
             try:
-                trio.run(write_for_ever, self.path, self.durability, writing)
+                trio.run(
+                    write_for_ever,
+                    self.path,
+                    self.durability,
+                    self.keep,
+                    self.path.exists(),
+                    writing,
+                )
             except BaseException as error:  # noqa: BLE001 - a forked child must not return
                 sys.stderr.write(f"a child failed: {error!r}\n")
             os._exit(1)
@@ -123,13 +135,18 @@ class Log:
         try:
             log = read_log(self.path, CODEC, limits=LIMITS)
             log.verify()
-            there = dict(_writes(log.events()))
+            there = dict(_writes(log.events(), self.keep))
         except LogError as error:
             if not self.opened:
                 return 0
             sys.stderr.write(f"{self.path}: {error}\n")
             return len(self.acknowledged) or 1
-        return sum(there.get(at) != write for at, write in self.acknowledged.items())
+        oldest = min(there, default=0) if self.keep != Keep.all() else 0
+        if oldest:
+            assert max(there) - oldest >= min(KEPT, max(there)) - WRITERS - 2
+        return sum(
+            there.get(at) != write for at, write in self.acknowledged.items() if at >= oldest
+        )
 
     def begin_anew_if_unmade(self) -> None:
         """A log killed before its first record was written is no log; it is removed, as its error says."""
@@ -150,14 +167,15 @@ def _read_for(descriptor: int, seconds: float) -> bytes:
     return said
 
 
-def _writes(events: Iterator[Event]) -> Iterator[tuple[int, tuple[int, int]]]:
+def _writes(events: Iterator[Event], keep: Keep) -> Iterator[tuple[int, tuple[int, int]]]:
     """(revision, (writer, number)) of the writers' own keys, checked to be in order and without a gap."""
     numbers: dict[int, int] = {}
     for event in events:
         if not event.key.startswith("writer/"):
             continue
         writer, number = int(event.key.split("/")[1]), int(str(event.value).split()[0])
-        if number != numbers.get(writer, 0) + 1:
+        begins = writer not in numbers and keep != Keep.all()
+        if not begins and number != numbers.get(writer, 0) + 1:
             raise SystemExit(f"writer {writer}: {number} follows {numbers.get(writer, 0)}")
         numbers[writer] = number
         yield event.revision, (writer, number)
@@ -166,12 +184,14 @@ def _writes(events: Iterator[Event]) -> Iterator[tuple[int, tuple[int, int]]]:
 def run(kills: int, per_log: int, folder: Path) -> tuple[int, int]:
     """Kill so many children; returns how many writes were acknowledged, and how many of them lost."""
     acknowledged = lost = 0
-    log = Log(folder / "0.wtl", "fsync")
+    log = Log(folder / "0.wtl", "fsync", Keep.all())
     for kill in range(kills):
         if kill % per_log == 0 and kill:
             acknowledged += len(log.acknowledged)
             shutil.rmtree(log.path, ignore_errors=True)
-            log = Log(folder / f"{kill}.wtl", ("fsync", "buffered")[kill // per_log % 2])
+            turn = kill // per_log
+            keep = Keep.revisions(KEPT) if turn // 2 % 2 else Keep.all()
+            log = Log(folder / f"{kill}.wtl", ("fsync", "buffered")[turn % 2], keep)
         log.begin_anew_if_unmade()
         log.kill_one()
         lost += log.lost()
@@ -184,7 +204,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--per-log", type=int, default=20, help="kills before a new log is begun")
     parser.add_argument("--folder", type=Path, default=None, help="where the logs lie")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments; 0 takes another each time")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the moments; 0 takes another each time"
+    )
     options = parser.parse_args()
     seed = options.seed or time.time_ns()
     random.seed(seed)

@@ -180,6 +180,8 @@ def measure(case: Case, meter: Meter) -> Figures:
             with meter.measured():
                 placed = preempt(core, pods)
         else:
+            if shape in ONE_A_NODE:
+                pods = min(pods, nodes)  # what cannot be placed is another question
             waiting = [SHAPES[shape](n) for n in range(pods)]
             with meter.measured():
                 placed = schedule(core, waiting)
@@ -192,6 +194,8 @@ def measure(case: Case, meter: Meter) -> Figures:
 
 
 PREEMPTION = "preemption"
+ONE_A_NODE = ("anti-affinity host",)
+"""Shapes of which a node takes one pod."""
 
 
 def _cases(nodes: int, pods: int) -> tuple[Case, ...]:

@@ -30,9 +30,11 @@ from benchmarks.store_append import (
     log_append,
     store_put,
 )
-from store import Durability, Limits, Put, Store, Txn, open_store, prefix_end, read_log
+from store import Durability, Get, Limits, Put, Store, Txn, open_store, prefix_end, read_log
 from store.core import Core
 from store.filelog import FileJournal
+from store.files import DISK
+from store.journal import MemoryJournal
 
 SMALL_VALUE = b"v" * 128
 STATE_KEYS = 10_000
@@ -87,7 +89,9 @@ def append_rows(folder: Path, size: Size) -> Iterator[Row]:
     yield rate_row("append buffered", append(Durability.BUFFERED), direct, "its floor")
     put = partial(store_put, folder)
     for durability, base in (("none", gathered), ("buffered", direct)):
-        yield rate_row(f"put {durability}, 1 writer", put(size.appends, durability, 1), base, "floor")
+        yield rate_row(
+            f"put {durability}, 1 writer", put(size.appends, durability, 1), base, "floor"
+        )
         rate = put(size.appends, durability, 1, 64)
         yield rate_row(f"put {durability}, 64 puts a transaction", rate, base, "floor")
     yield from sync_rows(folder, size)
@@ -129,27 +133,23 @@ def seconds_of(work: Callable[[], object], least: float = 0.2) -> float:
 
 def memory_core() -> Core:
     """A store in memory, without a scheduler."""
-    from store.journal import MemoryJournal  # noqa: PLC0415 - what open_store does without a path
-
     return Core(MemoryJournal(CODEC), CODEC, Limits())
 
 
 def range_rows(size: Size) -> Iterator[Row]:
     """A range at the head, and at the revision half-way."""
-    from store import Get  # noqa: PLC0415
-
     for count in size.keys:
         core = memory_core()
         for turn in range(2):
             for number in range(count):
                 core.commit(Txn(success=(Put(f"key/{number:06}", SMALL_VALUE),)), USER, turn)
-        end = prefix_end("key/")
-        head = seconds_of(lambda c=core: c.range(Get("key/", end)))  # type: ignore[misc]
-        old = seconds_of(
-            lambda c=core, r=1 + count: c.range(Get("key/", end, revision=r))  # type: ignore[misc]
-        )
-        yield Row(f"range of {count:,} keys at the head", _time(head), f"{head / count * 1e6:.2f} us a key")
-        yield Row(f"range of {count:,} keys at an old revision", _time(old), f"{old / head:.2f}x the head")
+        get = Get("key/", prefix_end("key/"))
+        head = seconds_of(partial(core.range, get))
+        old = seconds_of(partial(core.range, attrs.evolve(get, revision=1 + count)))
+        each = f"{head / count * 1e6:.2f} us a key"
+        yield Row(f"range of {count:,} keys at the head", _time(head), each)
+        ratio = f"{old / head:.2f}x the head"
+        yield Row(f"range of {count:,} keys at an old revision", _time(old), ratio)
 
 
 def _time(seconds: float) -> str:
@@ -173,7 +173,9 @@ def watch_rows(size: Size) -> Iterator[Row]:
     for count in size.watchers:
         seconds = trio.run(_foreign, count)
         first = first or seconds
-        yield Row(f"put beside {count:,} foreign watchers", _time(seconds), f"{seconds / first:.3f}x one")
+        yield Row(
+            f"put beside {count:,} foreign watchers", _time(seconds), f"{seconds / first:.3f}x one"
+        )
 
 
 async def _fan_out(watchers: int, puts: int) -> float:
@@ -185,7 +187,8 @@ async def _fan_out(watchers: int, puts: int) -> float:
             async with store.watch("key/", range_end=prefix_end("key/")) as opened:
                 task_status.started()
                 while True:
-                    received += len((await opened.receive()).events)
+                    batch = await opened.receive()
+                    received += len(batch.events)
 
         for _ in range(watchers):
             await nursery.start(watch)
@@ -213,7 +216,7 @@ async def _foreign(watchers: int) -> float:
         gc.collect()
         gc.disable()  # a collection costs what lives, and is not the event's
         best = float("inf")
-        for _ in range(8):
+        for _ in range(20):
             best = min(best, await _puts(store, 2_000))
         gc.enable()
         nursery.cancel_scope.cancel()
@@ -252,7 +255,7 @@ def _resident() -> int:
 def open_rows(folder: Path, size: Size) -> Iterator[Row]:
     """A long log: opened at its head, read at random revisions."""
     path = folder / "long.wtl"
-    journal = FileJournal(path, CODEC, Durability.NONE, Limits())
+    journal = FileJournal(path, CODEC, Durability.NONE, Limits(), DISK)
     journal.create({})
     core = Core(journal, CODEC, Limits(window_revisions=1_000))
     start, slowest = time.perf_counter(), 0.0
@@ -265,7 +268,11 @@ def open_rows(folder: Path, size: Size) -> Iterator[Row]:
     journal.close()
     digest, head = journal.digest, core.history.head
     disk = sum(file.stat().st_size for file in path.iterdir())
-    yield Row(f"write {size.events:,} events", f"{spent:>9,.1f} s", f"longest commit {slowest * 1e3:.0f} ms")
+    yield Row(
+        f"write {size.events:,} events",
+        f"{spent:>9,.1f} s",
+        f"longest commit {slowest * 1e3:.0f} ms",
+    )
     yield Row("  on the disk", f"{disk / 1e6:>9,.0f} MB")
     seconds = trio.run(_open, path, digest)
     yield Row("open it at its head", f"{seconds:>9,.2f} s")

@@ -58,7 +58,8 @@ from store.records import (
     TxnResult,
     WatchBatch,
 )
-from store.segments import remove_log
+from store.removal import remove_log
+from store.retention import Keep
 from store.watch import EmbeddedWatch
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "FutureRevision",
     "Get",
     "InvalidRequest",
+    "Keep",
     "KeyNotFound",
     "KeyValue",
     "LeaseExists",

@@ -19,7 +19,7 @@ import attrs
 
 from store.errors import Compacted, FutureRevision
 from store.history import Commit, History, answer, key_value
-from store.journal import CompactedTo, Entry, Journal, LeaseEnded, LeaseGranted
+from store.journal import CompactedTo, Entry, Journal, LeaseEnded, LeaseGranted, Restored
 from store.keys import KeyRange
 from store.leases import SECOND_NS, Leases
 from store.limits import Limits
@@ -114,6 +114,10 @@ class Core:
         window = self.limits.window_revisions
         if self.history.revisions_in_memory > window + window // _WINDOW_SLACK:
             self.history.forget(Revision(self.history.head + 1 - window))
+        oldest = self.journal.oldest
+        if oldest > 1 and oldest > self.compacted:
+            # Dropped from the log; the window may have it still.
+            self.compacted = Revision(max(self.compacted, self.oldest))
 
     def compact(self, revision: int) -> None:
         """Give up what is older than the state at `revision`. Raises Compacted, FutureRevision, NoSpace."""
@@ -138,11 +142,20 @@ class Core:
                 self.leases.end(lease)
             case CompactedTo(revision):
                 self._compacted(revision)
+            case Restored():
+                self._load(entry, now_ns)
             case _:
                 self.history.restore(entry)
                 self.leases.follow(entry)
                 self.time_ns = max(self.time_ns, entry[0].time_ns)
                 self._shrink()
+
+    def _load(self, entry: Restored, now_ns: int) -> None:
+        self.history.load(entry.states, entry.last)
+        self.leases.load(entry.leases, entry.next_lease, entry.states, now_ns)
+        self.compacted = Revision(entry.compacted)
+        self.time_ns = entry.time_ns
+        self._shrink()
 
     # -- leases and time -----------------------------------------------------------------------
 
@@ -194,11 +207,12 @@ class Core:
         return self.history.range(get, self.codec.encode)
 
     def _range_in_log(self, get: Get) -> RangeResult:
+        keys = KeyRange.of(get.key, get.range_end)
         if get.revision < self.compacted:
             raise Compacted(get.revision, self.compacted)
-        keys = KeyRange.of(get.key, get.range_end)
-        states: dict[str, Event] = {}
-        for event in self.events(0, get.revision):
+        base, known = self.journal.state(get.revision)
+        states = {event.key: event for event in known if event.key in keys}
+        for event in self.events(base + 1, get.revision):
             if event.key not in keys:
                 continue
             if event.type is EventType.PUT:
@@ -225,7 +239,8 @@ class Core:
     @property
     def oldest(self) -> int:
         """The oldest revision of which the events can be read."""
-        return 1 if self.journal.keeps_history else self.history.window
+        window = self.history.window
+        return min(self.journal.oldest, window) if self.journal.keeps_history else window
 
     def events(self, first: int, last: int | None) -> Iterator[Event]:
         """The events of the revisions first..last, both included. Raises Compacted."""
@@ -280,8 +295,9 @@ class Core:
 
     def _catch_up(self, watcher: Watcher) -> tuple[Event, ...]:
         first = watcher.next_revision
-        if first < self.compacted:
-            raise Compacted(first, self.compacted)
+        oldest = max(self.compacted, self.oldest)
+        if first < oldest:
+            raise Compacted(first, oldest)
         count = self.limits.catch_up_revisions
         if first < self.history.window:
             feed = self._feeds.get(watcher)
@@ -299,6 +315,9 @@ class Core:
         if position < first + count:
             # The end of what the log held when the feed began.
             self._feeds.pop(watcher, None)
+        if first >= self.history.window:
+            # Revisions without an event have been passed as well (test_a_watch_of_the_very_beginning_waits).
+            watcher.next_revision = min(first + count, self.history.head + 1)
         return tuple(events)
 
     def before(self, event: Event) -> KeyValue | None:
@@ -306,6 +325,9 @@ class Core:
         if event.previous == 0 or event.revision <= self.compacted:
             return None
         found = self.history.before(event)
+        if found is None and event.previous < self.oldest:
+            get = Get(event.key, revision=event.revision - 1)
+            return next(iter(self._range_in_log(get).kvs), None)
         if found is None and self.journal.keeps_history:
             for earlier in next(self.journal.commits(event.previous)):
                 if earlier.key == event.key:

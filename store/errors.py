@@ -1,7 +1,7 @@
 """Everything the store refuses, split by who must act next.
 
 `InvalidRequest` and its kin: the caller's request can never succeed. `Compacted` and `FutureRevision`: the caller must
-choose another revision. `NoSpace`: the operator must make room, then the caller may try again. `OutcomeUnknown`: the
+choose another revision. `NoSpace`: the operator must make room, then the caller may try again, and so for `StoreUnavailable`. `OutcomeUnknown`: the
 caller must look before trying again. `StoreFailed` and `StoreClosed`: this store will answer nothing more. `LogError` and its kin: the
 log on disk needs a decision of its owner.
 """
@@ -77,6 +77,10 @@ class NoSpace(StoreError):
 
 class OutcomeUnknown(StoreError):
     """The answer of a remote backend was lost: the write may have happened or not. Read before trying again."""
+
+
+class StoreUnavailable(StoreError):
+    """No endpoint of a remote backend could be reached: nothing of this happened. It may be tried again."""
 
 
 class StoreFailed(StoreError):

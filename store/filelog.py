@@ -32,10 +32,11 @@ from store.frames import MAGIC, Torn, frame
 from store.history import Commit
 from store.journal import Entry, JournalStatistics, LeaseEnded, Mark
 from store.limits import Limits
+from store.names import LOCK, lock_log, segment_name
 from store.protocol import Codec
 from store.records import EMPTY_REVISION, Durability
+from store.retention import KEEP_ALL, Keep
 from store.segments import (
-    LOCK,
     Chain,
     Closed,
     Head,
@@ -44,13 +45,12 @@ from store.segments import (
     RawCommit,
     canonical,
     closed_payload,
-    commit_payload,
+    commit_frame,
     decode_commit,
     head_payload,
-    lock_log,
     mark_payload,
-    segment_name,
 )
+from store.snapshots import Snapshots, chained_commits, header_of, snapshot_at
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -64,9 +64,11 @@ class FileJournal:
     durability: Durability
     limits: Limits
     layer: FileLayer
+    keep: Keep = KEEP_ALL
     torn: Torn | None = attrs.field(default=None, init=False)
     """The tail that recovery cut off."""
     header: Mapping[str, object] = attrs.field(factory=dict, init=False)
+    _snapshots: Snapshots = attrs.field(init=False)
     _lock: AppendFile | None = attrs.field(default=None, init=False)
     _file: AppendFile | None = attrs.field(default=None, init=False)
     _number: int = attrs.field(default=0, init=False)
@@ -83,13 +85,16 @@ class FileJournal:
     _syncs: int = attrs.field(default=0, init=False)
     _failure: StoreError | None = attrs.field(default=None, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._snapshots = Snapshots(self.path, self.layer, self.limits, self.keep)
+
     def __repr__(self) -> str:
         state = "failed" if self._failure else "open" if self._file else "closed"
         return f"<FileJournal {self.path} {self.durability.value} {state} segment={self._number}>"
 
     @property
     def keeps_history(self) -> bool:
-        """Yes, from the first revision on."""
+        """Yes, as much of it as the policy says."""
         return True
 
     @property
@@ -101,7 +106,7 @@ class FileJournal:
 
     def create(self, header: Mapping[str, object]) -> None:
         """Begin a new log. Raises LogExists, LogBusy, LogError, NoSpace."""
-        self.header = header
+        self.header = self._snapshots.header = header
         self._head_bytes(1)  # a header that cannot be written is refused before anything is made
         try:
             if self._is_taken():
@@ -132,11 +137,19 @@ class FileJournal:
         files = self._files()
         files.numbers()
         self._lock = lock_log(self.layer, self.path)
-        self.header = files.header()
+        self.header = self._snapshots.header = header_of(files)
         if header is not None and canonical(header) != canonical(self.header):
             raise InvalidRequest(f"{self.path}: the log has another header than the one given")
-        chain = Chain()
-        for located in files.records():
+        snapshot = snapshot_at(files, None)
+        chain, segment = Chain(), 0
+        if snapshot is not None:
+            restored = snapshot.restored(self.codec)
+            self._snapshots.load(snapshot, restored)
+            chain, segment = snapshot.chain(), snapshot.number
+        self._snapshots.tidy(files)
+        if snapshot is not None:
+            yield restored
+        for located in files.records(segment=segment):
             chain.follow(located)
             yield from self._entries(located)
         self._revision, self._digest, self.torn = chain.revision, chain.digest, files.torn
@@ -144,8 +157,7 @@ class FileJournal:
 
     def _continue(self, numbers: list[int]) -> None:
         """Append to the last segment, without its torn tail."""
-        number = numbers[-1]
-        path = self.path / segment_name(number)
+        path = self.path / segment_name(number := numbers[-1])
         self._file, self._number = self.layer.append(path), number
         self._written = len(self.layer.read(path))
         if self.torn is not None:
@@ -174,10 +186,14 @@ class FileJournal:
     def _entries(self, located: Located) -> Iterator[Entry]:
         raw = located.raw
         if isinstance(raw, RawCommit):
-            yield decode_commit(raw, located, self.codec)
+            commit = decode_commit(raw, located, self.codec)
+            self._snapshots.follow(commit, raw.events)
+            yield commit
             if raw.ends_lease:
+                self._snapshots.note(LeaseEnded(raw.ends_lease))
                 yield LeaseEnded(raw.ends_lease)
         elif not isinstance(raw, Head | Closed):
+            self._snapshots.note(raw)
             yield raw
 
     def _files(self) -> LogFiles:
@@ -187,21 +203,24 @@ class FileJournal:
 
     def append(self, commit: Commit, ends_lease: int) -> None:
         """Write a commit, and with it the end of a lease. Raises NoSpace, StoreFailed, and what the codec raises."""
-        events = tuple([encode_event(event, self.codec) for event in commit])
+        codec = self.codec
+        events = [encode_event(event, codec) for event in commit]
         revision = commit[0].revision
-        raw = RawCommit(revision=revision, ends_lease=ends_lease, events=events)
-        self._write(commit_payload(raw))
+        self._write(commit_frame(revision, ends_lease, events))
         self._revision = revision
         for event in events:
             self._digest.add(event)
+        self._snapshots.follow(commit, events)
+        if ends_lease:
+            self._snapshots.note(LeaseEnded(ends_lease))
 
     def note(self, mark: Mark) -> None:
         """Write a mark. Raises NoSpace, StoreFailed."""
-        self._write(mark_payload(mark))
+        self._write(frame(mark_payload(mark)))
+        self._snapshots.note(mark)
 
-    def _write(self, payload: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         self._check_usable()
-        data = frame(payload)
         size = self._written + self._buffered
         if size + len(data) > self.limits.segment_bytes and size > len(MAGIC):
             self._next_segment()
@@ -319,6 +338,14 @@ class FileJournal:
         if self.durability is Durability.FSYNC:
             self.settle(self._position)
             self._sync_names()
+        if present is not None:
+            self._take_snapshot()
+
+    def _take_snapshot(self) -> None:
+        try:
+            self._snapshots.segment_begun(self._number, self._revision, self._digest.value)
+        except OSError as error:
+            self._fail(f"a snapshot failed: {error.strerror}", error)
 
     def _sync_names(self) -> None:
         try:
@@ -332,17 +359,33 @@ class FileJournal:
     def commits(self, first: int) -> Iterator[Commit]:
         """The commits from revision `first` on that have been appended by now. Raises LogCorrupt, NoSpace."""
         self._flush()
+        yield from chained_commits(self._files(), self.codec, first)
         for located in self._files().records(first):
             raw = located.raw
             if isinstance(raw, RawCommit) and raw.revision >= first:
                 yield decode_commit(raw, located, self.codec)
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that the log has."""
+        return self._snapshots.oldest
+
+    def state(self, revision: int) -> tuple[int, Commit]:
+        """What the snapshot before a revision holds; nothing, at the beginning. Raises LogCorrupt, Compacted, NoSpace."""
+        self._flush()
+        snapshot = snapshot_at(self._files(), revision)
+        return (
+            (snapshot.revision, snapshot.decode(snapshot.states, self.codec))
+            if snapshot
+            else (0, ())
+        )
 
     def close(self) -> None:
         """Write what is left, and that the log was closed. Raises NoSpace, StoreFailed; is closed even so."""
         try:
             if self._failure is None:
                 closed = Closed(revision=self._revision, digest=self._digest.value)
-                self._write(closed_payload(closed))
+                self._write(frame(closed_payload(closed)))
                 self._flush()
                 self.settle(self._position)
         finally:
@@ -350,9 +393,8 @@ class FileJournal:
 
     def abandon(self) -> None:
         """Close without writing anything."""
-        for file in (self._file, self._lock):
-            if file is not None:
-                file.close()
+        for file in filter(None, (self._file, self._lock)):
+            file.close()
         self._file = self._lock = None
 
     def statistics(self) -> JournalStatistics:

@@ -74,6 +74,10 @@ class FileLayer(Protocol):
         ...
 
 
+_sync_data: Final = getattr(os, "fdatasync", os.fsync)
+"""Contents and length reach the disk, the time of the last change need not; macOS has the one call only."""
+
+
 @attrs.frozen
 class DiskFile:
     """A file of the operating system, unbuffered."""
@@ -86,7 +90,7 @@ class DiskFile:
 
     def sync(self) -> None:
         """Wait for the disk."""
-        os.fsync(self.descriptor)
+        _sync_data(self.descriptor)
 
     def truncate(self, size: int) -> None:
         """Cut the file off; it is open for appending, so the next write goes there."""

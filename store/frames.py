@@ -49,9 +49,16 @@ _PADDING: Final = (b"\xa5" * 4, b"\xa5" * 3, b"\xa5" * 2, b"\xa5")
 
 def frame(payload: bytes) -> bytes:
     """The frame of a payload."""
-    body = payload + _PADDING[len(payload) & 3]
-    lengths = _LENGTHS.pack(len(payload), crc32(body))
-    return b"".join((lengths, _CHECKSUM.pack(crc32(lengths)), body))
+    return frame_of([payload])
+
+
+def frame_of(parts: list[bytes]) -> bytes:
+    """The frame of a payload in parts; takes the list over."""
+    length = sum(map(len, parts))
+    parts.append(_PADDING[length & 3])
+    body = b"".join(parts)
+    lengths = _LENGTHS.pack(length, crc32(body))
+    return lengths + _CHECKSUM.pack(crc32(lengths)) + body
 
 
 @attrs.frozen

@@ -78,7 +78,7 @@ class History:
     _live: SortedKeys = attrs.field(factory=SortedKeys, init=False)
     _dead: SortedKeys = attrs.field(factory=SortedKeys, init=False)
     _commits: list[Commit] = attrs.field(factory=list, init=False)
-    """The commits of the revisions from `_first` to the head, without a gap."""
+    """The commits of the revisions from `_first` to the head, without a gap; empty for a revision that was skipped."""
     _open: list[Event] = attrs.field(factory=list, init=False)
 
     def __repr__(self) -> str:
@@ -189,6 +189,35 @@ class History:
             self._add(event)
         self.seal(commit)
 
+    def begin(self, revision: Revision, state: Sequence[Event]) -> None:
+        """Begin anew at `revision`, with the newest PUTs of a state whose past is not known, in the order of revisions."""
+        self._versions = {}
+        self._live, self._dead = SortedKeys(), SortedKeys()
+        for event in state:
+            self._add(event)
+        now = [event for event in state if event.revision == revision]
+        self._open.clear()
+        self._commits = [tuple(now)]
+        self.head = self.window = revision
+
+    def skip(self) -> None:
+        """Pass a revision in which no key of this store changed: a store may share the revisions of an etcd with others."""
+        assert not self._open, "a revision is open"
+        self._commits.append(())
+        self.head = Revision(self.head + 1)
+
+    def load(self, states: Commit, last: Commit) -> None:
+        """Begin with the state at the revision of `last`, as `forget` would leave it."""
+        assert not self._versions, "something has been written"
+        self._versions = {event.key: [event] for event in states}
+        self._live = SortedKeys(self._versions)
+        for event in last:
+            if event.type is not _PUT:
+                self._versions[event.key] = [event]
+                self._dead.add(event.key)
+        self._commits = [last]
+        self.head = self.window = last[0].revision
+
     # -- reading -------------------------------------------------------------------------------
 
     def newest(self, key: str) -> Event | None:
@@ -221,9 +250,9 @@ class History:
             raise Compacted(revision, self.window)
 
     def range(self, get: Get, encode: Encode) -> RangeResult:
-        """Answer a Get. Raises Compacted, FutureRevision."""
-        self.check_readable(get.revision)
+        """Answer a Get. Raises InvalidRequest, then Compacted, FutureRevision."""
         keys = KeyRange.of(get.key, get.range_end)
+        self.check_readable(get.revision)
         # What an open transaction wrote is seen at revision 0 alone: its revision has not happened yet.
         if get.revision <= 0 or (get.revision == self.head and not self._open):
             count, found = self._range_now(get, keys)
@@ -252,10 +281,12 @@ class History:
         return [event for event in states if event is not None]
 
     def commits(self, first: int, last: int) -> Iterator[Commit]:
-        """The commits of the revisions first..last, both included, as far as they are in memory."""
+        """The commits of the revisions first..last, both included, as far as they are in memory; skipped ones have none."""
         start = self._first
         for revision in range(max(first, start), min(last, self.head) + 1):
-            yield self._commits[revision - self._first]
+            commit = self._commits[revision - self._first]
+            if commit:
+                yield commit
 
     def before(self, event: Event) -> KeyValue | None:
         """The key before an event; None when it did not exist or that is no longer in memory."""
@@ -308,7 +339,6 @@ class History:
         assert self.window <= self.head, f"window {self.window} above head {self.head}"
         assert self._first <= max(self.window, EMPTY_REVISION + 1), "the window lacks commits"
         for offset, commit in enumerate(self._commits):
-            assert commit, "an empty commit"
             assert all(event.revision == self._first + offset for event in commit), "misplaced"
         self._live.check()
         self._dead.check()

@@ -37,7 +37,23 @@ class CompactedTo:
 Mark: TypeAlias = LeaseGranted | LeaseEnded | CompactedTo
 """What happens to a store without changing a key. Not part of the digest."""
 
-Entry: TypeAlias = Commit | Mark
+
+@attrs.frozen(kw_only=True)
+class Restored:
+    """The state that a snapshot holds, in place of all entries before."""
+
+    states: Commit
+    """The newest PUT of every key that exists."""
+    last: Commit
+    """The events of the newest revision."""
+    leases: tuple[tuple[int, int], ...]
+    """(id, granted seconds) of the leases in force, in the order of their grants."""
+    next_lease: int
+    compacted: int
+    time_ns: int
+
+
+Entry: TypeAlias = Commit | Mark | Restored
 """What a log is made of."""
 
 
@@ -73,6 +89,15 @@ class Journal(Protocol):
 
     def settle(self, position: int) -> None:
         """Make what was appended up to `position` as durable as was promised. Raises StoreFailed."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that can be read back, if history is kept."""
+        ...
+
+    def state(self, revision: int) -> tuple[int, Commit]:
+        """A revision near `revision` and not after it, and the newest PUT of each key then. Raises LogCorrupt, Compacted."""
         ...
 
     def commits(self, first: int) -> Iterator[Commit]:
@@ -128,6 +153,15 @@ class MemoryJournal:
 
     def settle(self, position: int) -> None:
         """Memory promises nothing."""
+
+    @property
+    def oldest(self) -> int:
+        """No history is kept."""
+        return 1
+
+    def state(self, revision: int) -> tuple[int, Commit]:
+        """There is nothing to read back: `keeps_history` says so."""
+        raise AssertionError(f"revision {revision} was asked of a journal that keeps no history")
 
     def commits(self, first: int) -> Iterator[Commit]:
         """There is nothing to read back: `keeps_history` says so."""

@@ -10,6 +10,7 @@ Granting, keeping alive, attaching and detaching cost O(log n) at most; an event
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -77,6 +78,15 @@ class Leases:
             self._next_id += 1
         self._prolong(granted, now_ns)
         return self.status(lease, now_ns)
+
+    def load(
+        self, leases: Iterable[tuple[int, int]], next_lease: int, states: Commit, now_ns: int
+    ) -> None:
+        """Begin with what a snapshot holds; each lease runs its full time from now."""
+        for lease, ttl_seconds in leases:
+            self.grant(lease, ttl_seconds, now_ns)
+        self._next_id = next_lease
+        self.follow(states)
 
     def keep_alive(self, lease: int, now_ns: int) -> LeaseStatus:
         """Have a lease run its full time from now. Raises LeaseNotFound."""

@@ -18,8 +18,10 @@ class Limits:
     window_revisions: int = 100_000
     """Revisions that a store with a log keeps in memory at least; older ones are read from the log. A store
     without one keeps all that is not compacted."""
-    segment_bytes: int = 64 * 1024 * 1024
-    """A segment is closed when it has grown to this: etcd's SegmentSizeBytes."""
+    segment_bytes: int = 16 * 1024 * 1024
+    """A segment is closed when it has grown to this. etcd's are four times as long; shorter ones have less to replay after a snapshot."""
+    snapshot_bytes: int = 8 * 1024 * 1024
+    """A snapshot is written with a new segment when the log has grown by this since the last one, and by the snapshot's own size."""
     write_buffer_bytes: int = 1024 * 1024
     """What durability `none` gathers before it writes."""
     frame_bytes: int = 256 * 1024 * 1024

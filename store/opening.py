@@ -18,6 +18,7 @@ from store.leases import SECOND_NS
 from store.limits import Limits
 from store.protocol import Codec
 from store.records import Durability
+from store.retention import KEEP_ALL, Keep
 
 
 @asynccontextmanager
@@ -29,6 +30,7 @@ async def open_store(  # noqa: PLR0913 - each is a choice of the caller's
     durability: Durability | str = Durability.BUFFERED,
     header: Mapping[str, object] | None = None,
     resume: bool = False,
+    keep: Keep = KEEP_ALL,
     limits: Limits | None = None,
     layer: FileLayer = DISK,
 ) -> AsyncIterator[EmbeddedStore]:
@@ -36,7 +38,7 @@ async def open_store(  # noqa: PLR0913 - each is a choice of the caller's
 
     `clock` gives nanoseconds since the start of the run; by default they count from the opening, by trio's clock. `header` is kept in front of
     a new log. A path that has something in it is refused, unless `resume` continues the log that is there: what it holds is
-    recovered first, and `header`, if given, must be its own.
+    recovered first, and `header`, if given, must be its own. `keep` says how much history stays on the disk; what was dropped is Compacted.
 
     Raises LogExists, LogBusy, LogMissing, LogCorrupt, UnsupportedVersion, InvalidRequest. On leaving, all watches end with StoreClosed, and
     what durability `none` had not written is written.
@@ -48,7 +50,7 @@ async def open_store(  # noqa: PLR0913 - each is a choice of the caller's
             raise InvalidRequest("a store in memory cannot be resumed; give a path")
         core = Core(MemoryJournal(codec), codec, limits)
     else:
-        journal = FileJournal(Path(path), codec, Durability(durability), limits, layer)
+        journal = FileJournal(Path(path), codec, Durability(durability), limits, layer, keep)
         core = Core(journal, codec, limits)
         if resume:
             _recover(core, journal, header, clock())

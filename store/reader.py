@@ -15,6 +15,7 @@ from store.limits import Limits
 from store.protocol import Codec
 from store.records import EMPTY_REVISION, Event, EventType, KeyValue, Revision
 from store.segments import Chain, LogFiles, RawCommit, decode_commit
+from store.snapshots import chained_commits, first_snapshot, header_of, snapshot_at
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +45,11 @@ class LogReader:
         return f"<LogReader {self.path}>"
 
     def events(self, from_revision: int = 0, to_revision: int | None = None) -> Iterator[Event]:
-        """The events of the revisions from..to, both included, in order."""
+        """The events of the revisions from..to, both included, in order; from the oldest kept on."""
+        for commit in chained_commits(self._files, self._codec, from_revision):
+            if to_revision is not None and commit[0].revision > to_revision:
+                return
+            yield from commit
         for located in self._files.records(from_revision):
             raw = located.raw
             if not isinstance(raw, RawCommit) or raw.revision < from_revision:
@@ -54,10 +59,15 @@ class LogReader:
             yield from decode_commit(raw, located, self._codec)
 
     def state(self, at: int | None = None) -> dict[str, KeyValue]:
-        """Every key as it was at a revision (None: at the end), in the order of keys. Raises FutureRevision."""
+        """Every key as it was at a revision (None: at the end), in the order of keys. Raises FutureRevision, Compacted."""
+        snapshot = snapshot_at(self._files, at)
         states: dict[str, Event] = {}
         head: int = EMPTY_REVISION
-        for event in self.events(0, at):
+        if snapshot is not None:
+            known = snapshot.decode(snapshot.states, self._codec)
+            states = {event.key: event for event in known}
+            head = snapshot.revision
+        for event in self.events(head + 1, at):
             head = event.revision
             if event.type is EventType.PUT:
                 states[event.key] = event
@@ -69,7 +79,8 @@ class LogReader:
 
     def verify(self) -> Verified:
         """Read all of it, and check that each record continues the one before."""
-        chain = Chain()
+        snapshot = first_snapshot(self._files)
+        chain = Chain() if snapshot is None else snapshot.chain()
         for located in self._files.records():
             chain.follow(located)
         return Verified(
@@ -86,4 +97,4 @@ def read_log(
 ) -> LogReader:
     """Open a log for reading. Raises LogMissing, LogCorrupt, UnsupportedVersion."""
     files = LogFiles(Path(path), (limits or Limits()).frame_bytes, layer)
-    return LogReader(Path(path), files.header(), codec, files)
+    return LogReader(Path(path), header_of(files), codec, files)

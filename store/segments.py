@@ -7,7 +7,7 @@ front of the log (what replay needs) stands in the head of the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
 from struct import error as struct_error
@@ -19,33 +19,23 @@ import msgpack
 from store.encoding import EVENT_SCHEMA, BadEncoding, Digest, decode_event
 from store.errors import (
     InvalidRequest,
-    LogBusy,
     LogCorrupt,
-    LogError,
     LogMissing,
     UnsupportedVersion,
 )
-from store.files import DISK, AppendFile, FileLayer
-from store.frames import Frame, Scanner, Torn
+from store.files import DISK, FileLayer
+from store.frames import Frame, Scanner, Torn, frame_of
 from store.history import Commit
 from store.journal import CompactedTo, LeaseEnded, LeaseGranted, Mark
+from store.names import BASE_SUFFIX, SUFFIX, list_names, numbered, segment_name
 from store.protocol import Codec
 from store.records import EMPTY_REVISION, Revision
 
-LOCK: Final = "lock"
-"""The file that a writing process locks."""
-
-_SUFFIX: Final = ".seg"
 _HEAD_BYTES: Final = 64 * 1024
 """More than the head of any segment but the first."""
 
 _COMMIT: Final = Struct("<cqq")
 _LENGTH: Final = Struct("<I")
-
-
-def segment_name(number: int) -> str:
-    """The name of a segment, in the order of numbers."""
-    return f"{number:08d}{_SUFFIX}"
 
 
 @attrs.frozen(kw_only=True)
@@ -120,13 +110,13 @@ def head_payload(head: Head) -> bytes:
         raise InvalidRequest(f"the header cannot be written: {error}") from error
 
 
-def commit_payload(commit: RawCommit) -> bytes:
-    """The record of a commit."""
-    parts = [_COMMIT.pack(b"E", commit.revision, commit.ends_lease)]
-    for event in commit.events:
+def commit_frame(revision: int, ends_lease: int, events: Sequence[bytes]) -> bytes:
+    """The record of a commit, framed: every event passes here, so its bytes are joined once."""
+    parts = [_COMMIT.pack(b"E", revision, ends_lease)]
+    for event in events:
         parts.append(_LENGTH.pack(len(event)))
         parts.append(event)
-    return b"".join(parts)
+    return frame_of(parts)
 
 
 def mark_payload(mark: Mark) -> bytes:
@@ -262,30 +252,48 @@ class LogFiles:
     """The torn tail met by the last complete reading."""
 
     def numbers(self) -> list[int]:
-        """The numbers of the segments, which must be 1, 2, 3, ... Raises LogMissing, LogCorrupt."""
+        """The numbers of the segments, without a gap. Raises LogMissing, LogCorrupt.
+
+        The first is 1, unless those before it were dropped: then a base mark says where the log begins, and what may be left of
+        them, by a crash, is not part of it.
+        """
         names = list_names(self.layer, self.path)
-        found = [name for name in names if name.endswith(_SUFFIX)]
-        if not found:
+        if not any(name.endswith(SUFFIX) for name in names):
             raise LogMissing(f"{self.path}: there is no log; a log is a directory with segments")
-        for number, name in enumerate(found, start=1):
+        first = max(numbered(names, BASE_SUFFIX), default=1)
+        found = [name for name in names if name.endswith(SUFFIX) and name >= segment_name(first)]
+        for number, name in enumerate(found, start=first):
             if name != segment_name(number):
                 raise LogCorrupt(
                     segment_name(number), 0, f"the segment is missing; {name} is there"
                 )
-        return list(range(1, len(found) + 1))
+        if not found:
+            raise LogCorrupt(segment_name(first), 0, "the segment is missing")
+        return list(range(first, first + len(found)))
 
     def header(self) -> Mapping[str, object]:
-        """What stands in front of the log. Raises LogCorrupt, UnsupportedVersion."""
-        for located in self._segment(1, is_last=self.numbers() == [1]):
-            assert isinstance(located.raw, Head), "a segment begins with its head"
-            return located.raw.header
+        """What stands in front of the log that begins with segment 1. Raises LogCorrupt, UnsupportedVersion."""
+        for most in (_HEAD_BYTES, -1):
+            data = self.layer.read(self.path / segment_name(1), most)
+            is_last = most > 0 or self.numbers() == [1]
+            for found in Scanner(segment_name(1), data, is_last, self.most_bytes).frames():
+                raw = self._parse(1, found)
+                if not isinstance(raw, Head):
+                    raise LogCorrupt(
+                        segment_name(1), found.offset, "a head in the wrong place, or none"
+                    )
+                self._check_head(raw, 1)
+                return raw.header
+            if len(data) < most:
+                break
         raise LogCorrupt(segment_name(1), 0, "the log ends before its header; it was never opened")
 
-    def records(self, first: int = 0) -> Iterator[Located]:
-        """All records from the segment on that holds revision `first`. Raises LogCorrupt, UnsupportedVersion."""
+    def records(self, first: int = 0, *, segment: int = 0) -> Iterator[Located]:
+        """All records from the segment on that holds revision `first`, or from `segment`. Raises LogCorrupt, UnsupportedVersion."""
         self.torn = None
         numbers = self.numbers()
-        for number in numbers[self._index_of(first, numbers) :]:
+        start = numbers.index(segment) if segment else self._index_of(first, numbers)
+        for number in numbers[start:]:
             yield from self._segment(number, is_last=number == numbers[-1])
 
     def _index_of(self, first: int, numbers: list[int]) -> int:
@@ -293,14 +301,15 @@ class LogFiles:
         low, high = 0, len(numbers)
         while high - low > 1:
             middle = (low + high) // 2
-            head = self._head(numbers[middle])
+            head = self.head(numbers[middle])
             if head is not None and head.revision < first:
                 low = middle
             else:
                 high = middle
         return low
 
-    def _head(self, number: int) -> Head | None:
+    def head(self, number: int) -> Head | None:
+        """The head of a segment, if it is there and intact."""
         data = self.layer.read(self.path / segment_name(number), _HEAD_BYTES)
         scanner = Scanner(segment_name(number), data, True, self.most_bytes)
         for found in scanner.frames():
@@ -348,49 +357,3 @@ class LogFiles:
         if head.number != number:
             raise LogCorrupt(name, 0, f"this is segment {head.number}, under another's name")
         return head.schema
-
-
-def list_names(layer: FileLayer, path: Path) -> list[str]:
-    """The names in a log's directory. Raises LogMissing."""
-    try:
-        return layer.names(path)
-    except FileNotFoundError as error:
-        raise LogMissing(f"{path}: there is no log") from error
-    except NotADirectoryError as error:
-        raise LogMissing(f"{path}: this is no log; a log is a directory") from error
-
-
-def remove_log(path: Path | str, layer: FileLayer = DISK) -> None:
-    """Remove a log, and nothing else.
-
-    Raises LogMissing, LogBusy while a process is writing it, and LogError when there is something in the directory that is not the log's.
-    """
-    directory = Path(path)
-    names = list_names(layer, directory)
-    foreign = [name for name in names if name != LOCK and not _is_segment(name)]
-    if foreign:
-        raise LogError(f"{path}: {foreign[0]!r} is not part of a log; nothing was removed")
-    if LOCK not in names and not names:
-        raise LogMissing(f"{path}: the directory is empty")
-    lock = lock_log(layer, directory)
-    try:
-        for name in names:
-            if name != LOCK:
-                layer.remove(directory / name)
-        layer.remove(directory / LOCK)
-    finally:
-        lock.close()
-    layer.remove_directory(directory)
-
-
-def _is_segment(name: str) -> bool:
-    stem = name.removesuffix(_SUFFIX)
-    return stem != name and stem.isdigit()
-
-
-def lock_log(layer: FileLayer, path: Path) -> AppendFile:
-    """Keep other writers out until the file is closed. Raises LogBusy."""
-    try:
-        return layer.lock(path / LOCK)
-    except BlockingIOError as error:
-        raise LogBusy(f"{path}: another process is writing this log") from error

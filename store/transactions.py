@@ -35,36 +35,40 @@ from store.records import (
 
 
 def validate(txn: Txn, limits: Limits) -> None:
-    """Raises InvalidRequest for what no state could make right."""
-    _validate_branch(txn.success, limits)
-    _validate_branch(txn.failure, limits)
-    if len(txn.compares) > limits.transaction_operations:
-        raise _too_many("compares", len(txn.compares), limits)
+    """Raises InvalidRequest for what no state could make right, and of that DuplicateKey last, as etcd does."""
+    _validate(txn, limits.transaction_operations)
+    for branch in (txn.success, txn.failure):
+        if len(branch) > 1 or (branch and isinstance(branch[0], Txn)):
+            # One plain operation cannot collide with itself: most branches are spared the search.
+            _changed(branch)
 
 
-def _validate_branch(operations: Sequence[Op], limits: Limits) -> None:
-    if len(operations) > limits.transaction_operations:
-        raise _too_many("operations", len(operations), limits)
-    for operation in operations:
+def _validate(txn: Txn, most: int) -> None:
+    """`most` is how many compares or operations a list may have."""
+    longest = max(len(txn.compares), len(txn.success), len(txn.failure))
+    if longest > most:
+        raise InvalidRequest(
+            f"{longest} compares or operations in one transaction; at most {most} are allowed here"
+        )
+    for compare in txn.compares:
+        _validate_key(compare)
+    for operation in (*txn.success, *txn.failure):
         if isinstance(operation, Txn):
-            validate(operation, limits)
+            # As in etcd (checkTxnRequest): a nested one may have what those around it leave.
+            _validate(operation, most - longest)
         else:
             _validate_operation(operation)
-    if len(operations) > 1:
-        # One operation cannot collide with itself: most branches are spared the search.
-        _changed(operations)
 
 
-def _too_many(what: str, length: int, limits: Limits) -> InvalidRequest:
-    most = limits.transaction_operations
-    return InvalidRequest(f"{length} {what} in one transaction; at most {most} are allowed")
+def _validate_key(named: Get | Put | Delete | Compare) -> None:
+    if not named.key:
+        raise InvalidRequest(f"{type(named).__name__} with an empty key")
+    if not named.key.isascii():
+        _validate_text(named.key)
 
 
 def _validate_operation(operation: Get | Put | Delete) -> None:
-    if not operation.key:
-        raise InvalidRequest(f"{type(operation).__name__} with an empty key")
-    if not operation.key.isascii():
-        _validate_text(operation.key)
+    _validate_key(operation)
     if isinstance(operation, Put):
         if operation.ignore_value and operation.value is not None:
             raise InvalidRequest(f"put of {operation.key!r}: a value, and ignore_value as well")
@@ -130,7 +134,10 @@ class Execution:
         return self._run(txn, verdicts)
 
     def _decide(self, txn: Txn, verdicts: list[bool]) -> None:
-        """Append the verdicts of this and the nested transactions that will run, in the order in which they will."""
+        """Append the verdicts of this and the nested transactions that will run, in the order in which they will.
+
+        Raises KeyNotFound, LeaseNotFound for a put that cannot be done: before anything is read or written, as in etcd.
+        """
         holds = True
         for compare in txn.compares:
             if not self.holds(compare):
@@ -140,6 +147,14 @@ class Execution:
         for operation in txn.success if holds else txn.failure:
             if isinstance(operation, Txn):
                 self._decide(operation, verdicts)
+            elif isinstance(operation, Put):
+                self._check_put(operation)
+
+    def _check_put(self, put: Put) -> None:
+        if (put.ignore_value or put.ignore_lease) and self.history.newest(put.key) is None:
+            raise KeyNotFound(put.key)
+        if put.lease and put.lease not in self.leases:
+            raise LeaseNotFound(put.lease)
 
     def holds(self, compare: Compare) -> bool:
         """Whether a condition is met by every key of its range."""
@@ -199,12 +214,9 @@ class Execution:
         value, lease = put.value, put.lease
         if put.ignore_value or put.ignore_lease:
             present = self.history.newest(put.key)
-            if present is None:
-                raise KeyNotFound(put.key)
+            assert present is not None, f"{put.key!r} was there, and nothing else may change it"
             value = present.value if put.ignore_value else value
             lease = present.lease if put.ignore_lease else lease
-        if lease and lease not in self.leases:
-            raise LeaseNotFound(lease)
         before = self.history.put(put.key, value, lease, self.origin, self.time_ns)
         return PutResult(
             prev_kv=key_value(before) if put.prev_kv and before else None,

@@ -40,6 +40,9 @@ class WatcherState(enum.Enum):
 
 _SYNCED: Final = WatcherState.SYNCED
 
+_KNOWN_KEYS: Final = 65_536
+"""Keys whose watchers are remembered at most."""
+
 
 def nobody_waits() -> None:
     """The `wake` of a watcher that nobody receives from."""
@@ -110,6 +113,8 @@ class WatcherGroup:
     _cuts: dict[str, int] = attrs.field(factory=dict, init=False)
     """How many ranges begin or end at a start."""
 
+    _known: dict[str, tuple[Watcher, ...]] = attrs.field(factory=dict, init=False)
+    """What `covering` found for the keys of late; empty again when a watcher comes or goes."""
     wanting_progress: int = attrs.field(default=0, init=False)
     """How many watchers want to be notified of progress."""
 
@@ -131,6 +136,7 @@ class WatcherGroup:
         self.wanting_progress += watcher.wants_progress
         if watcher.keys.empty:
             return
+        self._known.clear()
         first, last = self._cut(watcher.keys)
         for position in range(first, last):
             self._covering[position] += (watcher,)
@@ -141,6 +147,7 @@ class WatcherGroup:
         self.wanting_progress -= watcher.wants_progress
         if watcher.keys.empty:
             return
+        self._known.clear()
         first, last = self._span(watcher.keys)
         for position in range(first, last):
             self._covering[position] = tuple(
@@ -178,7 +185,12 @@ class WatcherGroup:
 
     def covering(self, key: str) -> tuple[Watcher, ...]:
         """The watchers whose range holds `key`, in the order of their adding."""
-        return self._covering[bisect_right(self._starts, key) - 1]
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _KNOWN_KEYS:
+                self._known.clear()
+            found = self._known[key] = self._covering[bisect_right(self._starts, key) - 1]
+        return found
 
     # -- commits -------------------------------------------------------------------------------
 
@@ -216,6 +228,8 @@ class WatcherGroup:
 
     def check(self) -> None:
         """Assert every invariant."""
+        for key, known in self._known.items():
+            assert known == self._covering[bisect_right(self._starts, key) - 1], f"{key!r} is stale"
         assert self._starts == sorted(dict.fromkeys(self._starts)), "intervals out of order"
         assert self._starts[0] == "", "keys before the first interval"
         assert len(self._starts) == len(self._covering) == len(self._cuts) + 1, "a stray interval"

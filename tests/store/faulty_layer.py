@@ -131,8 +131,7 @@ class FaultyFile:
         fault = self.layer.step(lambda: self._take(data))
         if fault:
             raise OSError(fault, os.strerror(fault))
-        if taken > self.layer.most_at_once:
-            taken = self.layer.most_at_once
+        taken = min(taken, self.layer.most_at_once)
         self._take(data[:taken])
         return taken
 
@@ -160,8 +159,9 @@ class FaultyFile:
             self.layer.locks.pop(self.path, None)
 
 
-def nothing() -> None:
-    """What a call that is cut short has done."""
+def dice(seed: int) -> Random:
+    """What a crash does, repeatably."""
+    return Random(seed)  # noqa: S311 - no secret
 
 
 @attrs.define(eq=False)
@@ -179,7 +179,7 @@ class FaultyLayer:
     """The error number of a step that fails; only steps that can fail so do."""
     most_at_once: int = 1 << 30
     """A write takes so many bytes at most."""
-    random: Random = attrs.field(factory=lambda: Random(0))
+    random: Random = attrs.field(factory=lambda: dice(0))
     steps: int = 0
 
     def step(self, half_done: object = None) -> int:

@@ -61,9 +61,10 @@ async def test_the_forms_of_a_range(
 
 
 async def test_an_empty_key_is_refused(store: Store) -> None:
-    """All keys are asked for as such."""
-    with pytest.raises(InvalidRequest):
-        await store.range("")
+    """All keys are asked for as such; and no revision makes it right."""
+    for revision in (0, 99):
+        with pytest.raises(InvalidRequest):
+            await store.range("", revision=revision)
 
 
 async def test_limit_more_and_count(store: Store) -> None:

@@ -15,6 +15,7 @@ from store import (
     DeleteResult,
     DuplicateKey,
     EventType,
+    FutureRevision,
     Get,
     InvalidRequest,
     KeyNotFound,
@@ -318,6 +319,59 @@ async def test_what_makes_no_sense_is_refused(store: Store, operation: Put) -> N
         await do(store, Put("z", 1), operation)
 
     assert store.head == EMPTY_REVISION
+
+
+async def test_a_compare_needs_a_key(store: Store) -> None:
+    """Nested, and in a branch that would not run, too."""
+    nameless = Compare("", Target.MOD, "=", 0)
+    for txn in (Txn((nameless,)), Txn(failure=(Txn((nameless,)),))):
+        with pytest.raises(InvalidRequest):
+            await store.txn(txn, origin=USER)
+
+
+@pytest.mark.parametrize(("outer", "inner", "allowed"), [(64, 64, True), (64, 65, False)])
+async def test_nested_operations_count_towards_the_limit(
+    store: Store, outer: int, inner: int, *, allowed: bool
+) -> None:
+    """What a transaction may hold is what those around it leave: 128 less their longest lists, as in etcd."""
+    nested = Txn(success=tuple(Get(f"i{n}") for n in range(inner)))
+    operations = (*(Get(f"o{n}") for n in range(outer - 1)), nested)
+    if allowed:
+        await do(store, *operations)
+    else:
+        with pytest.raises(InvalidRequest):
+            await do(store, *operations)
+
+
+async def test_which_of_several_errors_is_told(store: Store) -> None:
+    """First what no state could make right, then keys changed twice, then puts that cannot be done, then reads; each in order."""
+    await store.put("a", 1, origin=USER)
+    future, keyless = Get("a", revision=99), Put("b", ignore_value=True)
+    leaseless, twice = Put("c", 1, lease=99), Txn(success=(Put("d", 1), Put("d", 2)))
+    for operations, error in (
+        ((future, keyless, leaseless, twice, Put("", 1)), InvalidRequest),
+        ((future, keyless, leaseless, twice), DuplicateKey),
+        ((future, keyless, leaseless), KeyNotFound),
+        ((future, leaseless, keyless), LeaseNotFound),
+        ((future, Txn(success=(leaseless,))), LeaseNotFound),
+        ((future, Put("b", ignore_value=True, lease=99)), KeyNotFound),
+        ((future, Put("b", 1)), FutureRevision),
+    ):
+        with pytest.raises(error) as caught:
+            await do(store, *operations)
+        assert type(caught.value) is error
+
+    assert store.head == 2
+
+
+async def test_an_empty_range_end_is_none(store: Store) -> None:
+    """As in etcd, where what is left out is empty."""
+    await do(store, Put("a", 1), Put("ab", 1))
+    answer = await store.range("a", range_end="", revision=2)
+
+    assert keys(answer.kvs) == ["a"]
+    assert await holds(store, Compare("a", Target.VERSION, "=", 1, range_end=""))
+    assert (await store.delete("a", range_end="", origin=USER)).deleted == 1
 
 
 async def test_a_transaction_that_fails_half_way_did_nothing(store: Store) -> None:

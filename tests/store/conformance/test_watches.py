@@ -76,6 +76,17 @@ async def test_a_watch_of_the_past_replays_and_goes_on(store: Store) -> None:
         check_stream(batches, list(store.history(start)), start)
 
 
+async def test_a_watch_of_the_very_beginning_waits(store: Store) -> None:
+    """Nothing happened at revision 1: the watch is synced at once, can tell its progress, and goes on."""
+    async with store.watch("a", start_revision=1) as watch:
+        watch.request_progress()
+        with trio.fail_after(5):
+            assert await watch.receive() == WatchBatch(events=(), revision=store.head)
+        assert await nothing_comes(watch)
+        await put(store, "a")
+        assert brief(await events_until(watch, 2)) == [("PUT", "a", "a", 2)]
+
+
 async def test_a_watch_of_the_future_waits(store: Store) -> None:
     """What is before its start is not for it."""
     async with store.watch("a", start_revision=4) as watch:

@@ -191,9 +191,9 @@ class Judge:
     # -- keys ----------------------------------------------------------------------------------
 
     def txn(self, txn: Txn) -> TxnResult:
-        """Run a transaction.
+        r"""Run a transaction.
 
-        Its ranges without an end are given one above all text: etcd 3.5.1 does not know the end "\\0" when it looks for keys changed twice, so that it does both,
+        Its ranges without an end are given one above all text: etcd 3.5.1 does not know the end "\0" when it looks for keys changed twice, so that it does both,
         or panics (server/etcdserver/api/v3rpc/key.go, checkIntervals). docs/store.md lists it.
         """
         message = Wire(self.wire.codec).txn(txn)

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from store.core import Core
-from store.errors import Compacted, FutureRevision, LeaseNotFound, StoreError
+from store.errors import Compacted, DuplicateKey, LeaseNotFound, StoreError
 from store.etcd_wire import key_range
 from store.journal import MemoryJournal
 from store.keys import KeyRange
@@ -28,12 +28,14 @@ from store.records import (
     Get,
     KeyValue,
     LeaseStatus,
+    Op,
     Put,
     RangeResult,
     Revision,
     Txn,
     TxnResult,
 )
+from store.transactions import validate
 from store.watchers import Watcher
 from tests.store.etcd.judge import PATIENCE_SECONDS, Judge, JudgeWatch, Refused, Seen, WatchEnded
 from tests.store.etcd.shifting import moved, moved_kv, moved_op, moved_result, moved_txn
@@ -100,7 +102,7 @@ class Pair:
     operations: int = attrs.field(default=0, init=False)
     differences: list[Difference] = attrs.field(factory=list, init=False)
     known: int = attrs.field(default=0, init=False)
-    """Places where etcd is known to be wrong, and was: see `_lost_deletions`."""
+    """Places where the two differ on purpose (docs/store.md), and did."""
     watches: list[PairWatch] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,6 +131,10 @@ class Pair:
         def theirs() -> TxnResult:
             return moved_result(self.judge.txn(moved_txn(txn, self.offset)), -self.offset)
 
+        if _only_we_see_a_duplicate(txn, self.core.limits):
+            # On purpose: etcd misses a put and a delete of one key in neighbouring nested transactions, in that order.
+            self.known += 1
+            return
         self._both(txn, lambda: self.core.commit(txn, USER, 0)[0], theirs)
         self.core.check()
 
@@ -407,8 +413,8 @@ class Pair:
             self.cancel(watch)
 
 
-KEYS: Final = ("a", "a/1", "a/2", "b", "c", "c\0", "\u00e9")
-"""The keys that are written."""
+KEYS: Final = ("a", "a/1", "b", "c", "c\0", "\u00e9")
+"""The keys that are written. Six, for etcd sorts more than that without keeping equals in order (Go's sort.Sort), and we keep it."""
 
 _FILTERS: Final = {EventType.PUT: "NOPUT", EventType.DELETE: "NODELETE"}
 
@@ -419,10 +425,50 @@ def _outcome(call: Callable[[], object]) -> object:
         return call()
     except Refused as refused:
         return refused.kind.__name__
-    except (Compacted, FutureRevision) as error:
-        return type(error).__name__
     except StoreError as error:
         return type(error).__name__
+
+
+def _only_we_see_a_duplicate(txn: Txn, limits: Limits) -> bool:
+    try:
+        validate(txn, limits)
+    except DuplicateKey:
+        return not any(_etcd_sees_a_duplicate(branch) for branch in (txn.success, txn.failure))
+    except StoreError:
+        pass
+    return False
+
+
+def _etcd_sees_a_duplicate(branch: Sequence[Op]) -> bool:
+    try:
+        _check_intervals(branch)
+    except DuplicateKey:
+        return True
+    return False
+
+
+def _check_intervals(branch: Sequence[Op]) -> tuple[dict[str, None], list[KeyRange]]:
+    """What etcd's checkIntervals (server/etcdserver/api/v3rpc/key.go) does: deletes of this level, then nested ones in order, then puts."""
+    deletes = [KeyRange.of(each.key, each.range_end) for each in branch if isinstance(each, Delete)]
+    puts: dict[str, None] = {}
+
+    def add(keys: dict[str, None], besides: dict[str, None]) -> None:
+        for key in keys:
+            if (key in puts and key not in besides) or any(key in each for each in deletes):
+                raise DuplicateKey(key)
+            puts[key] = None
+
+    for nested in branch:
+        if isinstance(nested, Txn):
+            then_puts, then_deletes = _check_intervals(nested.success)
+            else_puts, else_deletes = _check_intervals(nested.failure)
+            add(then_puts, {})
+            add(else_puts, then_puts)
+            deletes += then_deletes + else_deletes
+    for put in branch:
+        if isinstance(put, Put):
+            add({put.key: None}, {})
+    return puts, deletes
 
 
 def _seen(event: Event, previous: KeyValue | None) -> Seen:

@@ -35,14 +35,14 @@ def key(rnd: Random) -> str:
 
 
 def any_revision(rnd: Random, pair: Pair) -> int:
-    """A revision: mostly one that can be read, or 0; sometimes compacted, in the future or no revision."""
+    """A revision: mostly one that can be read, or 0; sometimes compacted or in the future."""
     kind = rnd.randrange(12)
     if kind < 6:
         return 0
     if kind < 10:
         return rnd.randint(max(1, pair.core.compacted), pair.head)
     if kind == 10:
-        return rnd.randint(-1, pair.head + 2)
+        return rnd.randint(0, pair.head + 2)
     return rnd.randint(max(1, pair.core.compacted - 2), pair.core.compacted + 1)
 
 
@@ -143,12 +143,11 @@ def step_range(rnd: Random, pair: Pair) -> None:
 
 
 def step_compact(rnd: Random, pair: Pair) -> None:
+    """Mostly near the head, sometimes where it was done already, or ahead."""
     if rnd.random() < 0.2:
-        revision = rnd.randint(-1, pair.head + 2)
+        revision = rnd.randint(1, pair.head + 2)
     else:
-        revision = rnd.randint(
-            max(1, pair.core.compacted), max(1, pair.head - rnd.randint(0, 8)) + 1
-        )
+        revision = max(pair.core.compacted, pair.head - rnd.randint(0, 8))
     pair.compact(revision, physical=rnd.random() < 0.5)
 
 

@@ -1,0 +1,209 @@
+"""Snapshots and dropped segments: what is read is what was written, wherever reading begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import (
+    ALL_KEYS,
+    Compacted,
+    Delete,
+    Durability,
+    Event,
+    Get,
+    InvalidRequest,
+    Keep,
+    Limits,
+    LogCorrupt,
+    Op,
+    Put,
+    Txn,
+    open_store,
+    read_log,
+    remove_log,
+)
+from store.core import Core
+from store.filelog import FileJournal
+from store.journal import MemoryJournal
+from tests.store.memory_layer import MemoryLayer
+from tests.store.support import CODEC, USER, as_state, brief, events_until, fold
+
+RUN = Path("run.wtl")
+LIMITS = Limits(segment_bytes=400, snapshot_bytes=1, window_revisions=3)
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sampled_from("abc"), st.integers(0, 9)),
+        st.tuples(st.just("delete"), st.sampled_from("abc"), st.just(0)),
+        st.tuples(st.just("grant"), st.just(""), st.integers(1, 4)),
+        st.tuples(st.just("revoke"), st.just(""), st.integers(1, 4)),
+        st.tuples(st.just("attach"), st.sampled_from("abc"), st.integers(1, 4)),
+    ),
+    max_size=60,
+)
+
+
+def follow(core: Core, kind: str, key: str, number: int, now_ns: int) -> None:
+    """One step, if it is possible."""
+    if kind == "grant" and number not in core.leases:
+        core.grant(60, number, now_ns)
+    elif kind == "revoke" and number in core.leases:
+        core.revoke(number, USER, now_ns)
+    elif kind in ("put", "delete") or (kind == "attach" and number in core.leases):
+        operation: Op = Put(key, "x" * 50, lease=number if kind == "attach" else 0)
+        if kind == "delete":
+            operation = Delete(key)
+        core.commit(Txn(success=(operation, Put("n", number))), USER, now_ns)
+
+
+@settings(deadline=None)
+@given(steps=STEPS, keep=st.sampled_from([Keep.all(), Keep.revisions(4), Keep.duration(6e-9)]))
+def test_a_recovered_store_is_the_one_that_was_written(
+    steps: list[tuple[str, str, int]], keep: Keep
+) -> None:
+    """Whatever was snapshot and dropped: states, events, leases and digest are those of a store that never stopped."""
+    layer = MemoryLayer()
+    journal = FileJournal(RUN, CODEC, Durability.NONE, LIMITS, layer, keep)
+    journal.create({"seed": 7})
+    core = Core(journal, CODEC, LIMITS)
+    model = Core(MemoryJournal(CODEC), CODEC, Limits())
+    for now_ns, (kind, key, number) in enumerate(steps):
+        follow(core, kind, key, number, now_ns)
+        follow(model, kind, key, number, now_ns)
+    check_same(core, model)
+    journal.close()
+    log = read_log(RUN, CODEC, layer=layer)
+    verified = log.verify()
+    events = list(model.events(0, None))
+    assert (len(events), model.history.head) == (verified.events, verified.head)
+    assert (model.journal.digest, {"seed": 7}) == (verified.digest, log.header)
+    for revision in range(journal.oldest, model.history.head + 1):
+        assert fold(events, revision) == as_state(list(log.state(revision).values()))
+
+    again = FileJournal(RUN, CODEC, Durability.NONE, LIMITS, layer.crashed(), keep)
+    recovered = Core(again, CODEC, LIMITS)
+    for entry in again.recover(None):
+        recovered.restore(entry, 0)
+    check_same(recovered, model)
+
+
+def check_same(core: Core, model: Core) -> None:
+    """All that can be asked."""
+    core.check()
+    events = list(model.events(0, None))
+    assert (model.history.head, model.journal.digest) == (core.history.head, core.journal.digest)
+    assert model.leases.ids() == core.leases.ids()
+    for lease in model.leases.ids():
+        assert model.leases.keys(lease) == core.leases.keys(lease)
+    assert [event for event in events if event.revision >= core.oldest] == list(
+        core.events(0, None)
+    )
+    for revision in range(core.oldest, core.history.head + 1):
+        found = core.range(Get(*ALL_KEYS, revision=revision)).kvs
+        assert fold(events, revision) == as_state(list(found))
+    if core.oldest > 2:
+        with pytest.raises(Compacted):
+            core.range(Get(*ALL_KEYS, revision=core.oldest - 1))
+    for event in events:
+        if event.revision > max(core.oldest, core.compacted):
+            assert model.before(event) == core.before(event)
+
+
+async def fill(path: Path, keep: Keep, count: int = 200) -> list[Event]:
+    """A log of several segments."""
+    async with open_store(path, codec=CODEC, limits=LIMITS, keep=keep, header={"seed": 7}) as store:
+        async with store.watch(*ALL_KEYS[:1], range_end=ALL_KEYS[1], start_revision=1) as watch:
+            for number in range(count):
+                await store.put(f"k{number % 7}", number, origin=USER)
+                await watch.receive()
+        return list(store.history())
+
+
+async def test_dropped_segments_bound_the_disk(tmp_path: Path) -> None:
+    """The log stays short; reads, watches, history, verify and resume begin at the oldest revision kept, and say so."""
+    path = tmp_path / "run.wtl"
+    await fill(path, Keep.revisions(20))
+    assert len(list(path.iterdir())) < 40
+    async with open_store(
+        path, codec=CODEC, limits=LIMITS, resume=True, keep=Keep.revisions(20)
+    ) as store:
+        assert (201, 200) == (store.head, read_log(path, CODEC).verify().events)
+        oldest = store.compacted
+        assert 100 < oldest <= 181
+        with pytest.raises(Compacted):
+            await store.range("k1", revision=oldest - 1)
+        async with store.watch("\0", range_end="\0", start_revision=oldest - 1) as watch:
+            with pytest.raises(Compacted):
+                await watch.receive()
+        async with store.watch("\0", range_end="\0", start_revision=oldest) as watch:
+            events = await events_until(watch, 201)
+        assert list(store.history()) == events
+        assert brief(events)[0][3] == oldest
+    log = read_log(path, CODEC)
+    assert list(log.events()) == events
+    assert {"seed": 7} == log.header
+    with pytest.raises(Compacted):
+        log.state(oldest - 1)
+    remove_log(path)
+    assert not path.exists()
+
+
+async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
+    """As long as the segments before it are there; else the log refuses to open, naming it."""
+    whole, short = tmp_path / "whole.wtl", tmp_path / "short.wtl"
+    events = await fill(whole, Keep.all())
+    await fill(short, Keep.revisions(20))
+    for path in (whole, short):
+        for file in path.glob("*.snap"):
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2] ^= 1
+            file.write_bytes(data)
+    async with open_store(whole, codec=CODEC, limits=LIMITS, resume=True) as store:
+        assert events == list(store.history())
+    with pytest.raises(LogCorrupt, match="snap"):
+        read_log(short, CODEC)
+    with pytest.raises(LogCorrupt, match="snap"):
+        async with open_store(short, codec=CODEC, resume=True):
+            pass
+
+
+async def test_opening_does_not_read_what_a_snapshot_holds(tmp_path: Path) -> None:
+    """Damage far back in the log is found by whoever reads it, and does not keep the log from being opened at its head."""
+    path = tmp_path / "run.wtl"
+    await fill(path, Keep.all())
+    first = path / "00000001.seg"
+    data = bytearray(first.read_bytes())
+    data[-20] ^= 1
+    first.write_bytes(data)
+    async with open_store(path, codec=CODEC, limits=LIMITS, resume=True) as store:
+        assert store.head == 201
+        assert (await store.range("k1")).count == 1
+        with pytest.raises(LogCorrupt):
+            list(store.history())
+    with pytest.raises(LogCorrupt):
+        read_log(path, CODEC).verify()
+
+
+@pytest.mark.parametrize(
+    ("text", "keep"),
+    [
+        ("all", Keep.all()),
+        ("10000", Keep.revisions(10_000)),
+        ("90s", Keep.duration(90)),
+        ("2h", Keep.duration(7200)),
+    ],
+)
+def test_policies_are_read_from_text(text: str, keep: Keep) -> None:
+    """As the command line takes them."""
+    assert keep == Keep.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "some", "-1", "0", "0s", "3w"])
+def test_policies_that_make_no_sense(text: str) -> None:
+    """They are refused by name."""
+    with pytest.raises(InvalidRequest, match="keep"):
+        Keep.parse(text)
