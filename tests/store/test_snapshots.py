@@ -207,3 +207,24 @@ def test_policies_that_make_no_sense(text: str) -> None:
     """They are refused by name."""
     with pytest.raises(InvalidRequest, match="keep"):
         Keep.parse(text)
+
+
+async def test_nothing_is_dropped_before_a_snapshot_that_a_crash_cut_short(tmp_path: Path) -> None:
+    """A process killed while it wrote a snapshot leaves a whole head and half a body; a later process that drops segments
+    does not begin the log there. (Found by kill -9: the log would not open any more.)
+    """
+    path = tmp_path / "run.wtl"
+    await fill(path, Keep.all())
+    for file in path.glob("*.snap"):
+        file.write_bytes(file.read_bytes()[:-1])
+    async with open_store(
+        path, codec=CODEC, limits=LIMITS, resume=True, keep=Keep.revisions(20)
+    ) as store:
+        for number in range(8):
+            await store.put(f"k{number % 7}", number, origin=USER)
+        head, digest = store.head, store.digest
+    log = read_log(path, CODEC)
+    verified = log.verify()
+
+    assert (head, digest) == (verified.head, verified.digest)
+    assert log.state(head)
