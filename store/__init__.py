@@ -1,6 +1,6 @@
 """The versioned log: revisions, transactions, watches, leases, compaction and durability.
 
-Knows nothing of Kubernetes: keys are strings, values opaque. `open_store` opens a store in memory or with a log on disk, `read_log` reads a log;
+Knows nothing of Kubernetes: keys are strings, values opaque. `open_store` opens a store in memory or with a log on disk, `open_etcd` one in an etcd, `read_log` reads a log;
 `Store` is the protocol that every backend speaks.
 """
 
@@ -23,8 +23,13 @@ from store.errors import (
     StoreClosed,
     StoreError,
     StoreFailed,
+    StoreUnavailable,
     UnsupportedVersion,
 )
+from store.etcd_address import EtcdAddress, EtcdTiming, is_etcd
+from store.etcd_errors import EtcdRefusal
+from store.etcd_opening import open_etcd
+from store.etcd_reader import EtcdReader, read_etcd, read_etcd_header
 from store.files import AppendFile, FileLayer
 from store.frames import Torn
 from store.keys import ALL_KEYS, FROM_KEY, prefix_end
@@ -78,6 +83,10 @@ __all__ = [
     "Durability",
     "EmbeddedStore",
     "EmbeddedWatch",
+    "EtcdAddress",
+    "EtcdReader",
+    "EtcdRefusal",
+    "EtcdTiming",
     "Event",
     "EventType",
     "FileLayer",
@@ -112,6 +121,7 @@ __all__ = [
     "StoreError",
     "StoreFailed",
     "StoreStatistics",
+    "StoreUnavailable",
     "Target",
     "Torn",
     "Txn",
@@ -121,8 +131,12 @@ __all__ = [
     "Watch",
     "WatchBatch",
     "WatchStatistics",
+    "is_etcd",
+    "open_etcd",
     "open_store",
     "prefix_end",
+    "read_etcd",
+    "read_etcd_header",
     "read_log",
     "remove_log",
 ]

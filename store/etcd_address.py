@@ -69,6 +69,21 @@ class EtcdAddress:
         )
 
 
+@attrs.frozen(kw_only=True)
+class EtcdTiming:
+    """How long an etcd is waited for."""
+
+    request_seconds: float = 5.0
+    """Until a request has found an endpoint, and then until it is answered: etcd's own time-out is 5 s and an election."""
+    connect_seconds: float = 1.0
+    """Until an endpoint has taken a connection."""
+    retry_first_seconds: float = 0.02
+    retry_most_seconds: float = 1.0
+    """Between rounds over all endpoints, doubling from the first to the most."""
+    stall_seconds: float = 5.0
+    """A watch that has not told by then what was answered elsewhere is opened again."""
+
+
 def _with_port(host: str, text: str) -> str:
     name, colon, port = host.rpartition(":")
     if not colon or "]" in port:

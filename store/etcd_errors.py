@@ -9,8 +9,6 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-import attrs
-
 from store.errors import (
     Compacted,
     DuplicateKey,
@@ -37,15 +35,13 @@ class Verdict(enum.Enum):
     """It may have been done, or may still be."""
 
 
-@attrs.frozen
-class GatewayRefusal(Exception):
-    """An answer of the gateway that is no success: gRPC's code and etcd's text."""
+class EtcdRefusal(StoreError):
+    """etcd refused, with gRPC's code and its own text; callers meet it where the store has no error of its own, as for a wrong password."""
 
-    code: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"etcd refused: {self.text} (code {self.code})"
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"etcd refused: {text} (code {code})")
+        self.code = code
+        self.text = text
 
 
 REFUSALS: Final[dict[str, type[StoreError]]] = {
@@ -76,7 +72,7 @@ _FINAL_CODES: Final = (3, 5, 6, 7, 9, 12, 16)
 """Invalid argument, not found, exists, permission denied, failed precondition, unimplemented, unauthenticated: refused before anything was done."""
 
 
-def verdict(refusal: GatewayRefusal) -> Verdict:
+def verdict(refusal: EtcdRefusal) -> Verdict:
     """What a refusal says about the request."""
     if refusal.text in _LOGIN:
         return Verdict.LOGIN

@@ -51,6 +51,8 @@ class Mirror:
     wire: Wire
     epoch_ns: int = 0
     """Unix nanoseconds at time 0 of the events."""
+    base: list[Event] = attrs.field(factory=list, init=False)
+    """The state with which the mirror began, if it could not begin at the beginning: PUTs in the order of revisions."""
 
     def __repr__(self) -> str:
         return f"<Mirror {self.core!r}>"
@@ -138,6 +140,7 @@ class Mirror:
         """
         core, kvs = self.core, list(kvs)
         state = self._state(kvs)
+        self.base = state
         to_wake = [
             watcher for watcher in core.watchers.watchers() if watcher.next_revision <= revision
         ]

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import attrs
 import trio
@@ -46,7 +46,7 @@ from engine import (
 )
 from reconcilers import ServiceAccountReconciler, default_reconcilers
 from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
-from store import Durability, Origin, Store, open_store
+from store import Durability, Origin, Store, StoreError, open_etcd, open_store
 from wavetank.chaos import Chaos, FaultListener
 from wavetank.control_plane import ControlPlane
 from wavetank.errors import BadInput, UnknownTarget
@@ -96,7 +96,8 @@ class Cluster:
     `nodes` is a number or a list of SimulatedNode; `reconcilers` defaults to Kubernetes' own
     (`default_reconcilers()`); `images` says how containers behave, by image; `log_path` is where the log is written
     (None keeps it in memory), with `header` in front of it; kinds of one's own are registered with `scheme`.
-    `simulation` is given by `wavetank.run`; without it the cluster lives in real time and `seed` is its own.
+    `simulation` is given by `wavetank.run`; without it the cluster lives in real time and `seed` is its own. Only then it can have its state in an
+    etcd, named by `store`, and share it with the clusters of other processes (which need nodes of other names, or none).
 
         async with Cluster(nodes=3) as cluster:
             await cluster.apply("shop.yaml")
@@ -108,6 +109,8 @@ class Cluster:
     images: Sequence[ImageBehaviour] = ()
     scheme: Scheme = attrs.field(factory=default_scheme)
     log_path: Path | str | None = None
+    store: str = ""
+    """As etcd://HOST:PORT[,HOST:PORT...]; store.etcd_address has all of it. Empty: the store is this process's own."""
     durability: Durability = Durability.BUFFERED
     header: Mapping[str, Json] = attrs.field(factory=dict)
     seed: int = 0
@@ -132,6 +135,10 @@ class Cluster:
     """What reconcilers raised that is no API error, in order."""
     on_fault: list[FaultListener] = attrs.field(factory=list, init=False)
     """Called with kind, target and node (or "") of each fault as it strikes."""
+    processes: Processes = attrs.field(init=False)
+    """All that runs in the cluster."""
+    _epoch_us: int = attrs.field(default=0, init=False)
+    """Unix microseconds at time 0 of the log."""
     _stack: AsyncExitStack = attrs.field(factory=AsyncExitStack, init=False)
 
     async def __aenter__(self) -> Self:
@@ -155,21 +162,12 @@ class Cluster:
             self.clock, self.draws = simulation.clock, simulation.draws
             processes = simulation.processes
         else:
-            self.clock, self.draws = Clock.wall(), Draws(self.seed)
+            self.clock = Clock.wall()
+            # Those who share a store must not draw the same uids.
+            self.draws = Draws(self.seed + self.clock.epoch_us if self.store else self.seed)
             processes = await stack.enter_async_context(open_processes())
-        store = await stack.enter_async_context(
-            open_store(
-                self.log_path,
-                codec=ObjectCodec(self.scheme),
-                clock=self.clock.now_ns,
-                durability=self.durability if self.log_path is not None else Durability.NONE,
-                header={
-                    **self.header,
-                    **kinds_header(self.scheme),
-                    "epochUs": self.clock.epoch_us,
-                },
-            )
-        )
+        self.processes = processes
+        store = await self._open_store(stack)
         self.log = LogHandle(store)
         nursery = await stack.enter_async_context(_service_nursery())
         self.observer = Observer(store, View(ClusterState(self.scheme), self._wall_text))
@@ -182,6 +180,7 @@ class Cluster:
             settings=self.settings,
             # Without the controller that makes it, pods do without the account `default`.
             default_account_implied=not self._makes_accounts(),
+            shared=bool(self.store),
         )
         await nursery.start(self.server.run, name="apiserver")
         self.client = Client(endpoint=self.server, scheme=self.scheme)
@@ -210,6 +209,29 @@ class Cluster:
             on_fault=self._fault_struck,
         )
         stack.push_async_callback(processes.aclose)
+
+    async def _open_store(self, stack: AsyncExitStack) -> Store:
+        codec, clock = ObjectCodec(self.scheme), self.clock.now_ns
+        self._epoch_us = self.clock.epoch_us
+        header = {**self.header, **kinds_header(self.scheme), "epochUs": self._epoch_us}
+        if not self.store:
+            durability = self.durability if self.log_path is not None else Durability.NONE
+            opening = open_store(
+                self.log_path, codec=codec, clock=clock, durability=durability, header=header
+            )
+            return await stack.enter_async_context(opening)
+        if self.simulation is not None or self.log_path is not None:
+            raise BadInput("a store in etcd keeps real time, and its own log: no simulation, no log_path")
+        try:
+            etcd = await stack.enter_async_context(
+                open_etcd(
+                    self.store, codec=codec, clock=clock, epoch_us=self._epoch_us, header=header
+                )
+            )
+        except StoreError as error:
+            raise BadInput(f"store: {error}") from error
+        self._epoch_us = cast("int", etcd.header["epochUs"])
+        return etcd
 
     def _makes_accounts(self) -> bool:
         return any(isinstance(each, ServiceAccountReconciler) for each in self.reconcilers)
@@ -254,7 +276,7 @@ class Cluster:
         )
 
     def _wall_text(self, time_ns: int) -> str:
-        return str(MicroTime.of(self.clock.epoch_us + time_ns // 1000))
+        return str(MicroTime.of(self._epoch_us + time_ns // 1000))
 
     def _reconciler_failed(self, name: str, key: Key, error: Exception) -> None:
         self.failures.append(f"{name} {key}: {type(error).__name__}: {error}")

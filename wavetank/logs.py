@@ -21,7 +21,17 @@ from engine import (
     decorated,
     default_scheme,
 )
-from store import EMPTY_REVISION, Event, LogReader, StoreError, read_log
+from store import (
+    EMPTY_REVISION,
+    EtcdReader,
+    Event,
+    LogReader,
+    StoreError,
+    is_etcd,
+    read_etcd,
+    read_etcd_header,
+    read_log,
+)
 from wavetank.errors import BadInput
 from wavetank.view import ClusterState
 
@@ -30,8 +40,9 @@ from wavetank.view import ClusterState
 class Log:
     """A log opened for reading."""
 
-    path: Path
-    reader: LogReader
+    path: Path | str
+    """Where it is: a path, or the endpoints of an etcd."""
+    reader: LogReader | EtcdReader
     scheme: Scheme
 
     @property
@@ -131,7 +142,9 @@ def _scheme_of(header: Mapping[str, object]) -> Scheme:
 
 
 def open_log(path: Path | str) -> Log:
-    """Open a log for reading. Raises BadInput for what is no log, or one that cannot be read."""
+    """Open a log for reading: a path, or the address of an etcd. Raises BadInput for what is no log, or one that cannot be read."""
+    if is_etcd(path):
+        return _open_etcd_log(str(path))
     path = Path(path)
     if not path.exists():
         raise BadInput(f"{path}: no such log")
@@ -141,3 +154,15 @@ def open_log(path: Path | str) -> Log:
         return Log(path, read_log(path, ObjectCodec(scheme)), scheme)
     except StoreError as error:
         raise BadInput(f"{path}: {error}") from None
+
+
+def _open_etcd_log(address: str) -> Log:
+    try:
+        header = read_etcd_header(address)
+        scheme = _scheme_of(header)
+        reader = read_etcd(address, ObjectCodec(scheme))
+    except StoreError as error:
+        raise BadInput(f"{error}") from None
+    if "epochUs" not in header:
+        raise BadInput(f"{reader}: this etcd holds no cluster of wavetank")
+    return Log(", ".join(reader.address.endpoints), reader, scheme)

@@ -70,7 +70,7 @@ def run(  # noqa: PLR0913 - the options of a cluster
     simulation that is stuck (`NeverYields`, `Livelock`, `Deadlock`).
     """
 
-    def build(simulation: Simulation) -> Cluster:
+    def build(simulation: Simulation | None) -> Cluster:
         return Cluster(
             nodes=nodes,
             settings=settings or Settings(),
@@ -118,20 +118,21 @@ _Body = Callable[[Cluster, Measures, list[CheckResult]], Awaitable[R]]
 
 
 def run_cluster(  # noqa: PLR0913 - what a run is made of
-    build: Callable[[Simulation], Cluster],
+    build: Callable[[Simulation | None], Cluster],
     body: _Body[R],
     *,
     seed: int,
     invariants: Sequence[Rule],
     tell: Callable[[Line], None] | None,
     limits: SimulationLimits | None = None,
+    real_time: bool = False,
 ) -> Result[R]:
-    """Build a cluster in a simulation, watch it, run `body`, and sum up."""
+    """Build a cluster in a simulation, or in real time, watch it, run `body`, and sum up."""
     checker = InvariantChecker([as_invariant(rule) for rule in invariants])
     measures = Measures()
     checks: list[CheckResult] = []
 
-    async def simulated(simulation: Simulation) -> Result[R]:
+    async def watched(simulation: Simulation | None) -> Result[R]:
         started = _wall()
         async with build(simulation) as cluster:
             cluster.observer.add(checker)
@@ -144,7 +145,7 @@ def run_cluster(  # noqa: PLR0913 - what a run is made of
             )
             value = await body(cluster, measures, checks)
             # Nobody writes any more: what the result says of the log is what the log will hold.
-            await simulation.processes.aclose()
+            await cluster.processes.aclose()
             await cluster.observer.caught_up(cluster.log.head)
             now = cluster.clock.now()
             if narrator is not None:
@@ -165,7 +166,9 @@ def run_cluster(  # noqa: PLR0913 - what a run is made of
                 value=value,
             )
 
-    return run_simulation(simulated, seed=seed, limits=limits or SimulationLimits())
+    if real_time:
+        return trio.run(watched, None)
+    return run_simulation(watched, seed=seed, limits=limits or SimulationLimits())
 
 
 def _wall() -> float:

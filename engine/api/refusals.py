@@ -19,7 +19,7 @@ from engine.api.errors import (
     Unavailable,
 )
 from engine.objects.scheme import Resource
-from store import OutcomeUnknown, StoreClosed, StoreError, StoreFailed
+from store import OutcomeUnknown, StoreClosed, StoreError, StoreFailed, StoreUnavailable
 
 MODIFIED: Final = (
     "the object has been modified; please apply your changes to the latest version and try again"
@@ -86,7 +86,7 @@ def translated(error: StoreError) -> ApiError:
     """What the store refuses, in the API's terms. A refusal that a verb foresees has been translated by it."""
     if isinstance(error, OutcomeUnknown):
         return Timeout(f"Timeout: {error}")
-    if isinstance(error, (StoreClosed, StoreFailed)):
+    if isinstance(error, (StoreClosed, StoreFailed, StoreUnavailable)):
         return unavailable()
     return InternalError(f"Internal error occurred: {error}")
 

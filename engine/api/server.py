@@ -78,6 +78,8 @@ class ApiServer:
     limits: Limits = attrs.field()
     default_account_implied: bool = True
     """See `Admission`."""
+    shared: bool = False
+    """Whether others write to the store, which then is no embedded one; see `Names`."""
     _feed: Feed = attrs.field(init=False)
     _writer: Writer = attrs.field(init=False)
     _reader: Reader = attrs.field(init=False)
@@ -98,7 +100,7 @@ class ApiServer:
         """Forget everything: the state of a server that has just been started."""
         storage = Storage(self.store)
         leases = EventLeases(self.store, self.clock, self.settings.event_ttl)
-        names = Names(self.draws, self.store.head)
+        names = Names(self.draws, self.store.head, self.shared)
         self._reader = Reader(storage=storage, feed=self._feed)
         self._writer = Writer(
             swap=Swap(storage, self._feed, names, leases.lease_for),

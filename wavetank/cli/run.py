@@ -17,6 +17,7 @@ PATH = click.Path(path_type=Path)
 @click.argument("experiment", type=PATH)
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the file's seed.")
 @click.option("--log", "log_path", type=PATH, help="Write the log to this path.")
+@click.option("--store", default="", metavar="URL", help="Keep the state in this etcd: real time.")
 @click.option("--overwrite", is_flag=True, help="Replace a log that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 @click.option("--quiet", is_flag=True, help="No timeline, only the result.")
@@ -24,6 +25,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     experiment: Path,
     seed: int | None,
     log_path: Path | None,
+    store: str,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -32,11 +34,13 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
     from wavetank.experiment.load import load_experiment  # noqa: PLC0415 - `--help` needs none of it
     from wavetank.experiment.run import run_experiment  # noqa: PLC0415 - likewise
 
+    if store and log_path is not None:
+        raise BadInput("--store keeps the log in etcd: leave --log out")
     loaded = load_experiment(experiment, seed=seed)
     if log_path is not None:
         prepare_log(log_path, overwrite=overwrite)
     if as_json:
-        result = run_experiment(loaded, log=log_path)
+        result = run_experiment(loaded, log=log_path, store=store)
         json.dump(result.to_json(), sys.stdout)
         sys.stdout.write("\n")
     else:
@@ -46,8 +50,9 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option
 
         console = Console(highlight=False)
         printer = TimelinePrinter(console)
-        result = run_experiment(loaded, log=log_path, tell=None if quiet else printer.tell)
-        print_result(console, result, str(log_path or ""))
+        tell = None if quiet else printer.tell
+        result = run_experiment(loaded, log=log_path, store=store, tell=tell)
+        print_result(console, result, store or str(log_path or ""))
     raise click.exceptions.Exit(0 if result.passed else 1)
 
 

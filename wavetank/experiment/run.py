@@ -60,16 +60,18 @@ def run_experiment(
     log: Path | str | None = None,
     tell: Callable[[Line], None] | None = None,
     durability: Durability = Durability.BUFFERED,
+    store: str = "",
 ) -> Result[None]:
-    """Run the experiment in virtual time. Raises BadInput for what only shows when it runs."""
+    """Run the experiment in virtual time; with its `store` in an etcd in real time. Raises BadInput for what only shows when it runs."""
     steady_state = Checks(experiment.steady_state, experiment.files)
 
-    def build(simulation: Simulation) -> Cluster:
+    def build(simulation: Simulation | None) -> Cluster:
         return Cluster(
             nodes=experiment.nodes,
             settings=experiment.settings,
             images=experiment.images,
             log_path=log,
+            store=store,
             durability=durability,
             header=experiment_header(experiment),
             seed=experiment.seed,
@@ -80,7 +82,7 @@ def run_experiment(
         await _Conductor(experiment, cluster, steady_state, measures, checks).conduct()
 
     return run_cluster(
-        build, body, seed=experiment.seed, invariants=experiment.invariants, tell=tell
+        build, body, seed=experiment.seed, invariants=experiment.invariants, tell=tell, real_time=bool(store)
     )
 
 
