@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from store.errors import StoreFailed, StoreUnavailable
-from store.etcd_errors import EtcdRefusal
+from store.etcd_errors import EtcdRefusal, Verdict, verdict
 from store.etcd_gateway import Gateway, Lost, NotSent
 from store.etcd_mirror import Behind, Mirror
 from store.etcd_wire import Message, data, encoded, flag, head_of, number, part, parts
@@ -83,7 +83,11 @@ class Follower:
                     await self._follow_once()
                 except Behind as behind:
                     await self._begin(behind.revision)
-                except (NotSent, Lost, EtcdRefusal, StoreUnavailable):
+                except EtcdRefusal as refusal:
+                    if verdict(refusal) is Verdict.FINAL:
+                        self._fail(StoreFailed(f"the watch of all keys: {refusal}"))
+                    self.gateway.turn()
+                except (NotSent, Lost, StoreUnavailable):
                     self.gateway.turn()
                 except StoreFailed as failure:
                     self._fail(failure)
@@ -136,6 +140,7 @@ class Follower:
     def _fail(self, failure: StoreFailed) -> None:
         self._failed = True
         self.fail(failure)
+        self._caught_up(0)
         for _, _, event in self._waiting:
             event.set()
 

@@ -221,7 +221,9 @@ class Cluster:
             )
             return await stack.enter_async_context(opening)
         if self.simulation is not None or self.log_path is not None:
-            raise BadInput("a store in etcd keeps real time, and its own log: no simulation, no log_path")
+            raise BadInput(
+                "a store in etcd keeps real time, and its own log: no simulation, no log_path"
+            )
         try:
             etcd = await stack.enter_async_context(
                 open_etcd(

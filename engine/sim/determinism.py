@@ -129,9 +129,10 @@ def run(
     """
     self_test()
     monitor = Monitor(limits)
+    watchdog = Watchdog(monitor)
 
     async def simulation() -> T:
-        with Watchdog(monitor).armed(), monitor.watching():
+        with watchdog.armed(), monitor.watching():
             async with open_processes() as processes:
                 return await main(
                     Simulation(
@@ -146,6 +147,8 @@ def run(
         if monitor.error is None:
             raise
         raise monitor.error from _unrelated(error)
+    finally:
+        watchdog.disarm()
 
 
 def _unrelated(error: BaseException) -> BaseException | None:

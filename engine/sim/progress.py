@@ -190,6 +190,7 @@ class Watchdog:
         self._monitor: Final = monitor
         self._step: tuple[int, trio.lowlevel.Task] | None = None
         self._ticks = 0
+        self._armed = False
 
     @contextmanager
     def armed(self) -> Iterator[None]:
@@ -200,13 +201,22 @@ class Watchdog:
             return
         signal.signal(signal.SIGALRM, self._tick)
         signal.setitimer(signal.ITIMER_REAL, interval, interval)
+        self._armed = True
         try:
             yield
         finally:
+            self.disarm()
+
+    def disarm(self) -> None:
+        """Tick no more. `run` calls it once again when trio is gone: a tick may have ended the first call."""
+        if self._armed:
+            self._armed = False  # first: from here on a tick that comes does nothing
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def _tick(self, _signum: int, frame: FrameType | None) -> None:
+        if not self._armed:
+            return
         try:
             task = trio.lowlevel.current_task()
         except RuntimeError:  # between two steps

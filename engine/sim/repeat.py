@@ -190,7 +190,11 @@ def load(program: str) -> Program:
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[spec.name] = module  # attrs and typing look up the module of a class
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[spec.name]  # as an import that fails does; raised again
+                raise
         else:
             module = importlib.import_module(place)
         function: Program = getattr(module, name)

@@ -12,7 +12,7 @@ from typing import cast
 import click
 
 from engine import Json
-from store import Event, StoreError
+from store import Event, StoreError, is_etcd
 from wavetank.errors import BadInput
 from wavetank.logs import Log, open_log
 

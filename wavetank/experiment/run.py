@@ -82,7 +82,12 @@ def run_experiment(
         await _Conductor(experiment, cluster, steady_state, measures, checks).conduct()
 
     return run_cluster(
-        build, body, seed=experiment.seed, invariants=experiment.invariants, tell=tell, real_time=bool(store)
+        build,
+        body,
+        seed=experiment.seed,
+        invariants=experiment.invariants,
+        tell=tell,
+        real_time=bool(store),
     )
 
 

@@ -32,7 +32,7 @@ from store import (
 )
 from store.etcd import EtcdStore
 from store.etcd_address import EtcdTiming
-from store.etcd_wire import Wire
+from store.etcd_wire import Message, Wire, encoded
 from tests.store.etcd.judge import Judge
 from tests.store.etcd.pair import TextCodec
 from tests.store.etcd.process import EtcdPool, EtcdProcess, free_port
@@ -379,10 +379,15 @@ async def test_a_reader_reads_what_a_store_wrote(etcd: EtcdProcess) -> None:
 
 
 async def test_user_and_password(etcd: EtcdProcess) -> None:
-    """A wrong password is refused; a token that etcd has forgotten is asked for anew."""
+    """A wrong password is refused, and whoever may not read everything; a token that etcd has forgotten is asked for anew."""
     judge = Judge(Wire(CODEC), etcd.client_port)
     judge.call("/v3/auth/user/add", {"name": "root", "password": "se:cret@"})
     judge.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
+    judge.call("/v3/auth/user/add", {"name": "guest", "password": "guest"})
+    judge.call("/v3/auth/role/add", {"name": "header"})
+    own: Message = {"key": encoded(b"\xf5"), "range_end": encoded(b"\xf6"), "permType": "READWRITE"}
+    judge.call("/v3/auth/role/grant", {"name": "header", "perm": own})
+    judge.call("/v3/auth/user/grant", {"user": "guest", "role": "header"})
     judge.call("/v3/auth/enable", {})
     judge.close()
     url = f"etcd://root:se%3Acret%40@127.0.0.1:{etcd.client_port}"
@@ -401,6 +406,10 @@ async def test_user_and_password(etcd: EtcdProcess) -> None:
         ] * 2
     with pytest.raises(EtcdRefusal, match="invalid user ID or password"):
         async with open_etcd(url.replace("se%", "no%"), codec=CODEC, timing=IMPATIENT):
+            pass
+    guest = f"etcd://guest:guest@127.0.0.1:{etcd.client_port}"
+    with pytest.raises(StoreFailed, match="permission denied"):
+        async with open_etcd(guest, codec=CODEC, timing=IMPATIENT):
             pass
 
 

@@ -1,4 +1,4 @@
-"""New etcds for all tests of the store that need one at revision 1."""
+"""New etcds for all tests that need one at revision 1."""
 
 from __future__ import annotations
 
