@@ -1,4 +1,4 @@
-"""Reading a long log: opening it, and the state of the cluster at revisions drawn at random."""
+"""A long log: opening it to read and to go on with at its head, and the state of the cluster at revisions drawn at random."""
 
 from __future__ import annotations
 
@@ -68,23 +68,40 @@ def _resume_and_read(path: Path, codec: ObjectCodec, events: int, meter: Meter) 
     checked = time.perf_counter()
     draw = random.Random(1)  # noqa: S311 - no secret
     took: list[float] = []
+    one: list[float] = []
     for done in range(MOMENTS):
         meter.tell(0.5 + done / MOMENTS / 2, f"state {done + 1} of {MOMENTS}")
+        revision = draw.randint(2, events + 1)
         began = time.perf_counter()
-        state = reader.state(draw.randint(1, events))
-        assert state, "an empty state"
+        state = reader.state(revision)
         took.append(time.perf_counter() - began)
+        assert state, "an empty state"
+        key = next(iter(state))
+        began = time.perf_counter()
+        assert state[key] == reader.state(revision, prefix=key)[key]
+        one.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    resumed = trio.run(_resume, path, codec)
+    assert resumed == verified.head, f"went on at {resumed}, and not at {verified.head}"
     return {
         "open_s": round(opened - start, 4),
         "verify_s": round(checked - opened, 3),
         "state_p50_ms": round(percentile(took, 0.5) * 1e3, 1),
         "state_max_ms": round(max(took) * 1e3, 1),
+        "object_p50_ms": round(percentile(one, 0.5) * 1e3, 1),
+        "resume_s": round(time.perf_counter() - began, 3),
     }
+
+
+async def _resume(path: Path, codec: ObjectCodec) -> int:
+    """Open the log to go on with it, as a store does; returns its head."""
+    async with open_store(path, codec=codec, clock=lambda: 0, resume=True) as store:
+        return store.head
 
 
 BENCHMARK = Benchmark(
     name="replay",
-    about="open a log, and the state at 10 random revisions",
+    about="open a log, the state at 10 random revisions and one object of it, and go on at its head",
     cases={
         "tiny": ({"events": 50},),
         "small": ({"events": 50_000},),

@@ -69,12 +69,25 @@ def encode_event(event: Event, codec: Codec) -> bytes:
 def decode_event(data: bytes, codec: Codec, schema: int = EVENT_SCHEMA) -> Event:
     """The event of its bytes, written in `schema`. Raises BadEncoding."""
     try:
-        fields = cast("Fields", msgpack.unpackb(data, raw=False, strict_map_key=True))
-        for version in range(schema, EVENT_SCHEMA):
-            fields = _LIFTS[version](fields)
-        return _event(fields, codec)
+        return _event(_fields(data, schema), codec)
     except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise BadEncoding(f"not an event: {error}") from error
+
+
+def put_key(data: bytes, schema: int = EVENT_SCHEMA) -> tuple[bool, str]:
+    """Whether the event is a PUT, and its key, without the work of decoding its value. Raises BadEncoding."""
+    try:
+        fields = _fields(data, schema)
+        return fields[0] == 0, cast("str", fields[1])
+    except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
+        raise BadEncoding(f"not an event: {error}") from error
+
+
+def _fields(data: bytes, schema: int) -> Fields:
+    fields = cast("Fields", msgpack.unpackb(data, raw=False, strict_map_key=True))
+    for version in range(schema, EVENT_SCHEMA):
+        fields = _LIFTS[version](fields)
+    return fields
 
 
 def _event(fields: Fields, codec: Codec) -> Event:

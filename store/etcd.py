@@ -31,7 +31,7 @@ from store.errors import (
     LeaseNotFound,
     StoreFailed,
 )
-from store.etcd_errors import REFUSALS, EtcdRefusal
+from store.etcd_errors import EtcdRefusal, kind_of
 from store.etcd_follow import Follower
 from store.etcd_gateway import Gateway
 from store.etcd_mirror import Mirror
@@ -40,6 +40,7 @@ from store.etcd_wire import Message, Wire, head_of, key_of, number, part, parts
 from store.journal import CompactedTo
 from store.records import (
     Delete,
+    EventType,
     Get,
     LeaseStatus,
     Op,
@@ -52,6 +53,7 @@ from store.records import (
     TxnResult,
 )
 from store.transactions import validate
+from store.watch import EmbeddedWatch
 
 
 @attrs.define(eq=False, repr=False)
@@ -146,6 +148,28 @@ class EtcdStore(EmbeddedStore):
             self.core.journal.note(CompactedTo(revision))
             self.core.restore(CompactedTo(revision), 0)
 
+    def watch(  # noqa: PLR0913 - etcd's options
+        self,
+        key: str,
+        *,
+        range_end: str | None = None,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        without: tuple[EventType, ...] = (),
+        progress_notify: bool = False,
+    ) -> EmbeddedWatch:
+        """Watch a range from `start_revision` on (0: from now on). From the very revision at which the mirror began it is `Compacted`: what that one deleted nobody knows."""
+        if start_revision and start_revision == self.mirror.began:
+            start_revision -= 1
+        return super().watch(
+            key,
+            range_end=range_end,
+            start_revision=start_revision,
+            prev_kv=prev_kv,
+            without=without,
+            progress_notify=progress_notify,
+        )
+
     # -- leases --------------------------------------------------------------------------------
 
     async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> LeaseStatus:  # noqa: A002 - etcd's name
@@ -235,17 +259,19 @@ class EtcdStore(EmbeddedStore):
 
     async def _shown(self, answer: Message, *, shield: bool) -> None:
         """Wait until the mirror shows what the answer is about."""
-        with trio.move_on_after(self.gateway.timing.stall_seconds, shield=shield):
-            await self.follower.mirrored(head_of(answer))
-        if self.head < head_of(answer):
-            # The watch stalls. The caller may be cancelled now, but what it asked for has been done.
-            self.follower.reopen()
-            await self.follower.mirrored(head_of(answer))
+        revision = head_of(answer)
+        while self.head < revision:
+            with trio.move_on_after(self.gateway.timing.stall_seconds, shield=shield):
+                await self.follower.mirrored(revision)
+                break
+            # From now on the caller may be cancelled, though what it asked for has been done: there is no bound to the watch being away.
+            shield = False
+            self.follower.reopen_if_stalled()
         self.check_open()
 
     async def _raise(self, refusal: EtcdRefusal, operations: tuple[Op, ...], lease: int) -> None:
         """Raise the error of the store that a refusal is, with what it was about; return when there is none."""
-        kind = REFUSALS.get(refusal.text)
+        kind = kind_of(refusal)
         if kind is None:
             return
         flat = list(_flat(operations))

@@ -64,8 +64,10 @@ REFUSALS: Final[dict[str, type[StoreError]]] = {
 
 _LOGIN: Final = ("etcdserver: invalid auth token", "etcdserver: revision of auth store is old")
 _LATER: Final = ("etcdserver: too many requests", "etcdserver: no leader")
-_NOT_SENT: Final = "Error while dialing"
-"""The gateway could not reach its own etcd, which is starting."""
+_NOT_SENT: Final = ("Error while dialing", "authentication handshake failed")
+"""The gateway could not reach its own etcd, which is starting, or whose certificates are not for its own use."""
+_TOO_LARGE: Final = "grpc: received message larger than max"
+"""What is larger than etcd's limit by half a MiB and more is refused by gRPC already."""
 
 _UNAVAILABLE: Final = 14
 _FINAL_CODES: Final = (3, 5, 6, 7, 9, 12, 16)
@@ -76,8 +78,14 @@ def verdict(refusal: EtcdRefusal) -> Verdict:
     """What a refusal says about the request."""
     if refusal.text in _LOGIN:
         return Verdict.LOGIN
-    if refusal.text in REFUSALS or refusal.code in _FINAL_CODES:
+    if kind_of(refusal) is not None or refusal.code in _FINAL_CODES:
         return Verdict.FINAL
-    if refusal.text in _LATER or (refusal.code == _UNAVAILABLE and _NOT_SENT in refusal.text):
-        return Verdict.LATER
-    return Verdict.UNKNOWN
+    not_sent = refusal.code == _UNAVAILABLE and any(each in refusal.text for each in _NOT_SENT)
+    return Verdict.LATER if not_sent or refusal.text in _LATER else Verdict.UNKNOWN
+
+
+def kind_of(refusal: EtcdRefusal) -> type[StoreError] | None:
+    """The error of the store that says the same; None when there is none."""
+    if refusal.text.startswith(_TOO_LARGE):
+        return InvalidRequest
+    return REFUSALS.get(refusal.text)

@@ -16,7 +16,8 @@ the last writes only, and what it was before is not), and followed from there. S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Final
 
@@ -51,6 +52,8 @@ class Mirror:
     wire: Wire
     epoch_ns: int = 0
     """Unix nanoseconds at time 0 of the events."""
+    began: int = attrs.field(default=0, init=False)
+    """The revision of the state with which it began; 0 at the beginning of all."""
     base: list[Event] = attrs.field(factory=list, init=False)
     """The state with which the mirror began, if it could not begin at the beginning: PUTs in the order of revisions."""
 
@@ -80,10 +83,7 @@ class Mirror:
     def _apply(self, messages: Sequence[Message]) -> list[Watcher]:
         """Take over one revision, whole."""
         core = self.core
-        try:
-            commit = self._commit(messages)
-        except ValueError as error:
-            raise StoreFailed(f"etcd holds what is no value of this store: {error}") from error
+        commit = self._commit(messages)
         if not commit:
             core.history.skip()
             return []
@@ -93,7 +93,9 @@ class Mirror:
         return core.watchers.post(commit)
 
     def _commit(self, messages: Sequence[Message]) -> Commit:
-        stamps = [stamp for each in messages if (stamp := stamp_of(part(each, "kv"))) is not None]
+        # An origin that is deleted is none: somebody has swept the etcd.
+        written = (part(each, "kv") for each in messages if not _is_delete(each))
+        stamps = [stamp for kv in written if (stamp := self._stamp(kv)) is not None]
         changes = [each for each in messages if key_of(part(each, "kv")) is not None]
         if stamps:
             stamp = stamps[0]
@@ -115,7 +117,7 @@ class Mirror:
 
     def _event(self, message: Message, origin: Origin, time_ns: int) -> Event:
         delete = _is_delete(message)
-        kv = self.wire.key_value(part(message, "kv"), keys_only=delete)
+        kv = self._key_value(part(message, "kv"), keys_only=delete)
         assert kv is not None, "a key that is no text"
         before = self.core.history.newest(kv.key)
         return Event(
@@ -140,16 +142,15 @@ class Mirror:
         """
         core, kvs = self.core, list(kvs)
         state = self._state(kvs)
-        self.base = state
+        self.base, self.began = state, revision
         to_wake = [
             watcher for watcher in core.watchers.watchers() if watcher.next_revision <= revision
         ]
         for watcher in to_wake:
-            if watcher.pending:
-                watcher.next_revision = watcher.pending[0].revision
-                watcher.pending.clear()
-            elif watcher.state is WatcherState.SYNCED:
-                watcher.next_revision = min(watcher.next_revision, revision)
+            # Those too whose next revision is this one: what it deleted nobody knows.
+            first = watcher.pending[0].revision if watcher.pending else watcher.next_revision
+            watcher.next_revision = min(first, revision - 1)
+            watcher.pending.clear()
             watcher.state = WatcherState.CATCHING_UP
         core.history.begin(Revision(revision), state)
         core.journal = MemoryJournal(core.codec)
@@ -162,9 +163,9 @@ class Mirror:
         stamps = {
             number(each, "mod_revision"): stamp
             for each in messages
-            if (stamp := stamp_of(each)) is not None
+            if (stamp := self._stamp(each)) is not None
         }
-        kvs = [kv for each in messages if (kv := self.wire.key_value(each)) is not None]
+        kvs = [kv for each in messages if (kv := self._key_value(each)) is not None]
         kvs.sort(key=lambda kv: (kv.mod_revision, kv.key))
         events: list[Event] = []
         for kv in kvs:
@@ -179,7 +180,31 @@ class Mirror:
         newest = self.core.history.newest(key)
         if newest is not None and newest.revision == revision:
             return newest.value
-        return self.wire.codec.decode(octets)
+        with _of_this_store(key):
+            return self.wire.codec.decode(octets)
+
+    # -- what others may have written ----------------------------------------------------------
+
+    def _key_value(self, message: Message, *, keys_only: bool = False) -> KeyValue | None:
+        """A key-value; None when its key is no text. Raises StoreFailed."""
+        with _of_this_store(key_of(message) or ""):
+            return self.wire.key_value(message, keys_only=keys_only)
+
+    @staticmethod
+    def _stamp(message: Message) -> Stamp | None:
+        with _of_this_store("the origin of a write"):
+            return stamp_of(message)
+
+
+@contextmanager
+def _of_this_store(key: str) -> Iterator[None]:
+    """Whatever a codec raises: what it was given is no value of this store. Raises StoreFailed."""
+    try:
+        yield
+    except Exception as error:
+        raise StoreFailed(
+            f"etcd holds what is no value of this store at {key!r}: {error}"
+        ) from error
 
 
 def _put(kv: KeyValue, origin: Origin, time_ns: int) -> Event:

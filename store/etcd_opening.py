@@ -63,8 +63,8 @@ async def open_etcd(  # noqa: PLR0913 - each is a choice of the caller's
         store = EtcdStore(core, clock, gateway, wire, mirror, epoch_us * 1000, found)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
-            await nursery.start(store.follower.follow)
-            nursery.start_soon(store.keep_time)
+            await nursery.start(store.follower.follow, name="etcd follower")
+            nursery.start_soon(store.keep_time, name="etcd store's clock")
             try:
                 store.check_open()
                 yield store

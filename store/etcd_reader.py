@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from store.core import Core
-from store.errors import FutureRevision
+from store.errors import Compacted, FutureRevision
 from store.etcd_address import EtcdAddress
 from store.etcd_opening import etcd_header, open_etcd
 from store.keys import ALL_KEYS
@@ -31,17 +31,20 @@ class EtcdReader:
         return f"<EtcdReader {', '.join(self.address.endpoints)}>"
 
     def events(self, from_revision: int = 0, to_revision: int | None = None) -> Iterator[Event]:
-        """The events of the revisions from..to, both included, in order.
+        """The events of the revisions from..to, both included, in order; 0 begins with what there is. Raises Compacted at once.
 
-        Of what is compacted the last PUT of each key that then existed: so the events, folded, are the state at any revision that can be read.
+        Of what is compacted that is the last PUT of each key that then existed: so the events, folded, are the state at any revision that can be read.
         """
         oldest = self._core.oldest
-        for event in self._base:
-            if from_revision <= event.revision < oldest:
-                if to_revision is not None and event.revision > to_revision:
-                    return
-                yield event
-        yield from self._core.events(max(from_revision, oldest), to_revision)
+        asked = [at for at in (from_revision or None, to_revision) if at is not None]
+        if self._core.compacted and asked and min(asked) < oldest:
+            raise Compacted(min(asked), oldest)
+        return self._events(max(from_revision, oldest), to_revision, whole=not from_revision)
+
+    def _events(self, first: int, last: int | None, *, whole: bool) -> Iterator[Event]:
+        if whole:
+            yield from (event for event in self._base if event.revision < first)
+        yield from self._core.events(first, last)
 
     def state(self, at: int | None = None) -> dict[str, KeyValue]:
         """Every key as it was at a revision (None: at the end), in the order of keys. Raises Compacted, FutureRevision."""

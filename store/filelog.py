@@ -28,7 +28,7 @@ from store.errors import (
     StoreFailed,
 )
 from store.files import AppendFile, FileLayer
-from store.frames import MAGIC, Torn, frame
+from store.frames import MAGIC, Torn, frame, synced_prefix
 from store.history import Commit
 from store.journal import Entry, JournalStatistics, LeaseEnded, Mark
 from store.limits import Limits
@@ -78,6 +78,8 @@ class FileJournal:
     """Records written since the log was opened."""
     _synced: int = attrs.field(default=0, init=False)
     """Those of them that the disk has."""
+    _prefix: bytes = attrs.field(default=b"", init=False)
+    """With `fsync`: what each record says of how much of the segment the disk has (store.frames)."""
     _buffer: list[bytes] = attrs.field(factory=list, init=False)
     _buffered: int = attrs.field(default=0, init=False)
     _revision: int = attrs.field(default=EMPTY_REVISION, init=False)
@@ -206,7 +208,7 @@ class FileJournal:
         codec = self.codec
         events = [encode_event(event, codec) for event in commit]
         revision = commit[0].revision
-        self._write(commit_frame(revision, ends_lease, events))
+        self._write(commit_frame(revision, ends_lease, events, self._prefix))
         self._revision = revision
         for event in events:
             self._digest.add(event)
@@ -216,7 +218,7 @@ class FileJournal:
 
     def note(self, mark: Mark) -> None:
         """Write a mark. Raises NoSpace, StoreFailed."""
-        self._write(frame(mark_payload(mark)))
+        self._write(frame(self._prefix + mark_payload(mark)))
         self._snapshots.note(mark)
 
     def _write(self, data: bytes) -> None:
@@ -259,6 +261,9 @@ class FileJournal:
             file.truncate(self._written)
         except OSError as second:
             self._fail(f"a write that found no space cannot be undone: {second.strerror}", second)
+        if self.durability is Durability.FSYNC:
+            # Else a loss of power could bring back what was cut, in the midst of what is written next.
+            self._sync(file)
         raise NoSpace(f"{self.path}: no space is left; nothing was written") from error
 
     def _fail(self, what: str, error: OSError) -> None:
@@ -295,6 +300,8 @@ class FileJournal:
             self._fail(f"a sync failed: {error.strerror}", error)
         self._synced = self._position
         self._syncs += 1
+        if file is self._file:
+            self._prefix = synced_prefix(self._written)
 
     # -- segments ------------------------------------------------------------------------------
 
@@ -385,7 +392,9 @@ class FileJournal:
         try:
             if self._failure is None:
                 closed = Closed(revision=self._revision, digest=self._digest.value)
-                self._write(frame(closed_payload(closed)))
+                # Once all else is synced, it is a witness for all else (store.frames).
+                self.settle(self._position)
+                self._write(frame(self._prefix + closed_payload(closed)))
                 self._flush()
                 self.settle(self._position)
         finally:

@@ -16,12 +16,18 @@ kind is an error, as is damage with an intact frame after it: then the tail was 
 acknowledged. The alignment serves this decision: each piece of a frame that lies in one 512-byte sector has a byte that is not zero, the padding in
 the last one and a whole header field in the first, unless the payload itself has 512 zeros.
 
+Several frames that wait for one sync are written back in any order, so a loss of power may keep a later one and not an earlier one. None of them
+was acknowledged. With durability `fsync` each frame therefore says up to where the segment was known to be synced when it was written; an intact frame
+that says so of no more than what is before the damage is no witness that the damaged one had been acknowledged, and belongs to the torn tail
+(tests/store/test_crash.py, test_unsynced_records_are_written_back_in_any_order, test_a_hole_in_what_was_synced_is_refused).
+
 Payloads begin with a byte that names their kind:
 
     H  msgpack map: what the segment continues (store.filelog) and, in the first segment, what the user put in front of the log
     E  revision and ended lease (0: none), 8 bytes each; then for each event 4 bytes of length and its canonical bytes
     M  msgpack array: a mark (store.journal)
     Z  msgpack map: the log was closed here, at this head and digest
+    S  in front of E, M or Z: so many bytes of the segment were synced when this was written, 4 bytes
 """
 
 from __future__ import annotations
@@ -43,6 +49,7 @@ _SECTOR: Final = 512
 _LENGTHS: Final = Struct("<II")
 _CHECKSUM: Final = Struct("<I")
 _HEADER: Final = Struct("<III")
+_SYNCED: Final = Struct("<cI")
 _PADDING: Final = (b"\xa5" * 4, b"\xa5" * 3, b"\xa5" * 2, b"\xa5")
 """By the length of what is padded, modulo 4."""
 
@@ -59,6 +66,25 @@ def frame_of(parts: list[bytes]) -> bytes:
     body = b"".join(parts)
     lengths = _LENGTHS.pack(length, crc32(body))
     return lengths + _CHECKSUM.pack(crc32(lengths)) + body
+
+
+def synced_prefix(synced: int) -> bytes:
+    """What stands in front of a payload that is written when so many bytes of the segment are known to be synced."""
+    return _SYNCED.pack(b"S", synced)
+
+
+def unprefixed(payload: bytes) -> bytes:
+    """The payload without that."""
+    return payload[_SYNCED.size :] if payload[:1] == b"S" else payload
+
+
+def _may_follow_unsynced(payload: bytes, offset: int) -> bool:
+    """Whether this may have been written while what is at `offset` was not yet synced."""
+    return (
+        len(payload) >= _SYNCED.size
+        and payload[:1] == b"S"
+        and _SYNCED.unpack_from(payload)[1] <= offset
+    )
 
 
 @attrs.frozen
@@ -143,7 +169,7 @@ class Scanner:
             raise LogCorrupt(self.segment, offset, "the checksum is wrong")
         if not self.is_last:
             raise LogCorrupt(self.segment, offset, f"{what}, and other segments follow")
-        after = self._intact_after(offset)
+        after = self._witness_after(offset)
         if after is not None:
             raise LogCorrupt(
                 self.segment, offset, f"{what}, and an intact record follows at {after}"
@@ -173,10 +199,15 @@ class Scanner:
             return start
         return start + int(length) + len(_PADDING[length & 3])
 
-    def _intact_after(self, offset: int) -> int | None:
-        """Where the next intact frame begins, wherever that is."""
-        first = offset + 4 - offset % 4
-        for position in range(first, len(self.data) - _HEADER.size + 1, 4):
-            if self._frame_at(position) is not None:
+    def _witness_after(self, offset: int) -> int | None:
+        """Where the next intact frame begins, wherever that is, that may not have been written before `offset` was synced."""
+        position = offset + 4 - offset % 4
+        while position <= len(self.data) - _HEADER.size:
+            found = self._frame_at(position)
+            if found is None:
+                position += 4
+            elif _may_follow_unsynced(found.payload, offset):
+                position = found.end
+            else:
                 return position
         return None

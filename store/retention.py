@@ -6,8 +6,10 @@ was asked for is kept, and up to some segments more. The digest goes on over all
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 import attrs
@@ -35,6 +37,14 @@ class Keep:
     last_revisions: int | None = None
     last_seconds: float | None = None
 
+    def __str__(self) -> str:
+        """The policy as `parse` reads it."""
+        if self.last_revisions is not None:
+            return str(self.last_revisions)
+        if self.last_seconds is not None:
+            return f"{Decimal(repr(self.last_seconds)).normalize():f}s"
+        return "all"
+
     @classmethod
     def all(cls) -> Keep:
         """Keep every event, for ever."""
@@ -50,22 +60,26 @@ class Keep:
     @classmethod
     def duration(cls, seconds: float) -> Keep:
         """Keep at least the events of the last `seconds` before the newest event. Raises InvalidRequest."""
-        if not seconds > 0:
+        if not 0 < seconds < math.inf:
             raise InvalidRequest(f"keep the last {seconds} s; a duration is positive")
         return cls(last_seconds=seconds)
 
     @classmethod
     def parse(cls, text: str) -> Keep:
-        """`all`, a number of revisions, or a duration with its unit: `90s`, `30m`, `2h`, `7d`. Raises InvalidRequest."""
-        found = re.fullmatch(r"(\d+)([smhd]?)", text)
+        """`all`, a number of revisions, or a duration with its unit: `90s`, `30m`, `1.5h`, `7d`. Raises InvalidRequest."""
         if text == "all":
             return cls.all()
-        if found is None:
-            raise InvalidRequest(
-                f"keep {text!r}; allowed: all, revisions (10000), time (90s 30m 2h 7d)"
-            )
-        number, unit = int(found[1]), found[2]
-        return cls.duration(number * _UNITS[unit]) if unit else cls.revisions(number)
+        found = re.fullmatch("([0-9]{1,18}|[0-9]*[.][0-9]+)([smhd])", text)
+        try:
+            if re.fullmatch("[0-9]{1,18}", text):
+                return cls.revisions(int(text))
+            if found is not None:
+                return cls.duration(float(Decimal(found[1]) * _UNITS[found[2]]))
+        except InvalidRequest:
+            pass  # nothing is not to be kept: said with what is allowed
+        raise InvalidRequest(
+            f"keep {text!r}; allowed: all, a number of revisions (10000), or a time (90s, 30m, 2h, 7d)"
+        )
 
     def base(self, bases: Sequence[Base], head: int, time_ns: int) -> Base | None:
         """The last base that has all to be kept behind it, given the head and its time; None when nothing may go."""

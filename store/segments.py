@@ -24,7 +24,7 @@ from store.errors import (
     UnsupportedVersion,
 )
 from store.files import DISK, FileLayer
-from store.frames import Frame, Scanner, Torn, frame_of
+from store.frames import Frame, Scanner, Torn, frame_of, unprefixed
 from store.history import Commit
 from store.journal import CompactedTo, LeaseEnded, LeaseGranted, Mark
 from store.names import BASE_SUFFIX, SUFFIX, list_names, numbered, segment_name
@@ -110,9 +110,11 @@ def head_payload(head: Head) -> bytes:
         raise InvalidRequest(f"the header cannot be written: {error}") from error
 
 
-def commit_frame(revision: int, ends_lease: int, events: Sequence[bytes]) -> bytes:
+def commit_frame(
+    revision: int, ends_lease: int, events: Sequence[bytes], prefix: bytes = b""
+) -> bytes:
     """The record of a commit, framed: every event passes here, so its bytes are joined once."""
-    parts = [_COMMIT.pack(b"E", revision, ends_lease)]
+    parts = [prefix, _COMMIT.pack(b"E", revision, ends_lease)]
     for event in events:
         parts.append(_LENGTH.pack(len(event)))
         parts.append(event)
@@ -139,6 +141,7 @@ def closed_payload(closed: Closed) -> bytes:
 
 def parse(payload: bytes) -> Raw:
     """The record of a payload. Raises BadEncoding."""
+    payload = unprefixed(payload)
     try:
         match payload[:1]:
             case b"E":

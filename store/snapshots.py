@@ -35,7 +35,7 @@ from store.journal import CompactedTo, LeaseEnded, LeaseGranted, Mark, Restored
 from store.limits import Limits
 from store.names import base_name, segment_name, snapshot_name, snapshot_numbers
 from store.protocol import Codec
-from store.records import EventType, Revision
+from store.records import EMPTY_REVISION, EventType, Revision
 from store.retention import Base, Keep
 from store.segments import Chain, LogFiles
 
@@ -78,6 +78,11 @@ class Snapshot:
         return cast("list[bytes]", self.body["states"])
 
     @property
+    def schema(self) -> int:
+        """The version of the events' schema."""
+        return cast("int", self.body["event"])
+
+    @property
     def last(self) -> list[bytes]:
         """The events of the snapshot's own revision."""
         return cast("list[bytes]", self.body["last"])
@@ -85,8 +90,7 @@ class Snapshot:
     def decode(self, events: Sequence[bytes], codec: Codec) -> Commit:
         """Events of the snapshot. Raises LogCorrupt."""
         try:
-            schema = cast("int", self.body["event"])
-            return tuple(decode_event(event, codec, schema) for event in events)
+            return tuple(decode_event(event, codec, self.schema) for event in events)
         except BadEncoding as error:
             raise LogCorrupt(snapshot_name(self.number), 0, str(error)) from error
 
@@ -187,6 +191,12 @@ def first_snapshot(files: LogFiles) -> Snapshot | None:
         what = "the snapshot is damaged, and the segments before it were dropped"
         raise LogCorrupt(snapshot_name(first), 0, what)
     return snapshot
+
+
+def oldest_revision(files: LogFiles) -> int:
+    """The oldest revision that can be read. Raises LogMissing, LogCorrupt."""
+    snapshot = first_snapshot(files)
+    return EMPTY_REVISION if snapshot is None else snapshot.revision
 
 
 def header_of(files: LogFiles) -> Mapping[str, object]:

@@ -46,11 +46,11 @@ from engine import (
 )
 from reconcilers import ServiceAccountReconciler, default_reconcilers
 from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
-from store import Durability, Origin, Store, StoreError, open_etcd, open_store
+from store import Durability, Keep, Origin, Store, StoreError, open_etcd, open_store
 from wavetank.chaos import Chaos, FaultListener
 from wavetank.control_plane import ControlPlane
 from wavetank.errors import BadInput, UnknownTarget
-from wavetank.logs import kinds_header
+from wavetank.logs import as_keep, keep_header, kinds_header
 from wavetank.observer import Observer
 from wavetank.view import ClusterState, UnsettledSearch, View
 
@@ -112,6 +112,8 @@ class Cluster:
     store: str = ""
     """As etcd://HOST:PORT[,HOST:PORT...]; store.etcd_address has all of it. Empty: the store is this process's own."""
     durability: Durability = Durability.BUFFERED
+    keep: Keep = attrs.field(default=Keep.all(), converter=as_keep)
+    """How much history the log at `log_path` keeps; also a text: "all", a number of revisions, or a time such as "2h"."""
     header: Mapping[str, Json] = attrs.field(factory=dict)
     seed: int = 0
     simulation: Simulation | None = None
@@ -213,11 +215,25 @@ class Cluster:
     async def _open_store(self, stack: AsyncExitStack) -> Store:
         codec, clock = ObjectCodec(self.scheme), self.clock.now_ns
         self._epoch_us = self.clock.epoch_us
-        header = {**self.header, **kinds_header(self.scheme), "epochUs": self._epoch_us}
+        header = {
+            **self.header,
+            **kinds_header(self.scheme),
+            **keep_header(self.keep),
+            "epochUs": self._epoch_us,
+        }
+        if self.keep != Keep.all() and self.log_path is None:
+            raise BadInput(
+                f"keep {self.keep}: there is no log on disk to keep; give a log, or leave keep out"
+            )
         if not self.store:
             durability = self.durability if self.log_path is not None else Durability.NONE
             opening = open_store(
-                self.log_path, codec=codec, clock=clock, durability=durability, header=header
+                self.log_path,
+                codec=codec,
+                clock=clock,
+                durability=durability,
+                header=header,
+                keep=self.keep,
             )
             return await stack.enter_async_context(opening)
         if self.simulation is not None or self.log_path is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
@@ -23,9 +24,16 @@ from engine import (
 )
 from store import (
     EMPTY_REVISION,
+    Compacted,
     EtcdReader,
     Event,
+    EventType,
+    FutureRevision,
+    InvalidRequest,
+    Keep,
+    KeyValue,
     LogReader,
+    Origin,
     StoreError,
     is_etcd,
     read_etcd,
@@ -53,23 +61,81 @@ class Log:
         """Cluster time as RFC 3339."""
         return str(MicroTime.of(cast("int", self.header["epochUs"]) + time_ns // 1000))
 
-    def events(self, first: int = 1, last: int | None = None) -> Iterator[Event]:
-        """The events from revision `first` to `last`, both included. Raises BadInput where the log is damaged."""
+    @property
+    def keep(self) -> Keep:
+        """How much history was asked to be kept. Raises BadInput."""
+        return as_keep(str(self.header.get(_KEEP, Keep.all())))
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that a log on disk can be asked for; 1 unless history was dropped."""
+        with self._readable():
+            return self.reader.oldest if isinstance(self.reader, LogReader) else EMPTY_REVISION
+
+    def events(self, first: int = 0, last: int | None = None) -> Iterator[Event]:
+        """The events from revision `first` (0: the oldest kept) to `last`, both included.
+
+        Raises BadInput, at once for a revision that was dropped, and where the log is damaged.
+        """
+        with self._readable():
+            return self._events(self.reader.events(first, last))
+
+    def _events(self, events: Iterator[Event]) -> Iterator[Event]:
+        with self._readable():
+            yield from events
+
+    def state(
+        self, revision: int | None = None, *, resource: Resource | None = None
+    ) -> ClusterState:
+        """The cluster as it was at `revision`, or at the head; of one kind only, where a `resource` is given.
+
+        Its time is not known. Raises BadInput for a revision past the head, or dropped.
+        """
+        with self._readable():
+            found = self._key_values(revision, resource.storage_prefix if resource else "")
+            head = self._head() if revision is None else revision
+        state = ClusterState(self.scheme, EMPTY_REVISION)
+        for kv in sorted(found, key=lambda kv: kv.mod_revision):
+            state.apply(_put(kv))
+        state.revision = head
+        return state
+
+    def _key_values(self, revision: int | None, prefix: str) -> list[KeyValue]:
+        if isinstance(self.reader, LogReader):
+            return list(self.reader.state(revision, prefix=prefix).values())
+        return [kv for kv in self.reader.state(revision).values() if kv.key.startswith(prefix)]
+
+    def _head(self) -> int:
+        reader = self.reader
+        return reader.head() if isinstance(reader, LogReader) else reader.verify().head
+
+    def digest(self) -> str:
+        """The rolling hash over all events ever written. Raises BadInput where the log is damaged."""
+        with self._readable():
+            return self.reader.verify().digest
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What reading can meet, as one line for people."""
         try:
-            yield from self.reader.events(first, last)
+            yield
+        except Compacted as error:
+            raise BadInput(self._dropped(error)) from None
+        except FutureRevision as error:
+            raise BadInput(
+                f"{self.path}: there is no revision {error.revision}; the log ends at {error.head}"
+            ) from None
         except (StoreError, DecodeError, StructureError, UnknownKind) as error:
             raise BadInput(f"{self.path}: {error}") from None
 
-    def state(self, revision: int | None = None) -> ClusterState:
-        """The cluster as it was at `revision`, or at the head. Raises BadInput for a revision past the head."""
-        state = ClusterState(self.scheme, EMPTY_REVISION)
-        for event in self.events(1, revision):
-            state.apply(event)
-        if revision is not None and revision > state.revision:
-            raise BadInput(
-                f"{self.path}: there is no revision {revision}; the log ends at {state.revision}"
-            )
-        return state
+    def _dropped(self, error: Compacted) -> str:
+        why, cure = "compacted", "compact that etcd later"
+        if isinstance(self.reader, LogReader):
+            why, cure = f"dropped (--keep {self.keep})", "record it again with a longer --keep"
+        return (
+            f"{self.path}: revision {error.revision} was {why}; the oldest kept is {error.compacted}: "
+            f"ask for {error.compacted} or later, or {cure}"
+        )
 
     def resource(self, kind: str) -> Resource:
         """The kind of that name. Raises BadInput."""
@@ -96,6 +162,41 @@ class Log:
             "causes": causes,
             "object": obj,
         }
+
+
+def _put(kv: KeyValue) -> Event:
+    """A key of a state as the event that `ClusterState` takes."""
+    return Event(
+        type=EventType.PUT,
+        key=kv.key,
+        value=kv.value,
+        revision=kv.mod_revision,
+        previous=0,
+        create_revision=kv.create_revision,
+        version=kv.version,
+        lease=kv.lease,
+        time_ns=0,
+        origin=Origin(""),
+    )
+
+
+_KEEP: Final = "keep"
+"""Where a log's header says how much history was to be kept, unless it was all."""
+
+
+def as_keep(keep: Keep | str) -> Keep:
+    """A policy, or its text. Raises BadInput."""
+    if isinstance(keep, Keep):
+        return keep
+    try:
+        return Keep.parse(keep)
+    except InvalidRequest as error:
+        raise BadInput(str(error)) from None
+
+
+def keep_header(keep: Keep) -> dict[str, Json]:
+    """What a log's header says of the policy: a run is repeated with the same."""
+    return {} if keep == Keep.all() else {_KEEP: str(keep)}
 
 
 _KINDS: Final = "kinds"
@@ -164,5 +265,7 @@ def _open_etcd_log(address: str) -> Log:
     except StoreError as error:
         raise BadInput(f"{error}") from None
     if "epochUs" not in header:
-        raise BadInput(f"{reader}: this etcd holds no cluster of wavetank")
+        raise BadInput(
+            f"{', '.join(reader.address.endpoints)}: this etcd holds no cluster of wavetank"
+        )
     return Log(", ".join(reader.address.endpoints), reader, scheme)

@@ -1,21 +1,22 @@
 """Re-execution: run again what a log recorded, and compare event by event.
 
-The log's header holds the experiment with all its files, or the program's module and function, and the seed. Everything runs
-again; the first event that differs is a divergence.
+The log's header holds the experiment with all its files, or the program's module and function, the seed, and how much history was to be kept.
+Everything runs again; the first event that differs is a divergence. Of a log whose oldest history was dropped, the events are compared that
+are left; that the others were the same is what equal digests say, for those are over all events ever written.
 """
 
 from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
 import attrs
 
 from engine import Json
-from store import Event
+from store import EMPTY_REVISION, Event
 from wavetank.errors import BadInput
 from wavetank.logs import Log, open_log
 from wavetank.result import Result
@@ -34,6 +35,19 @@ class Divergence:
 
 
 @attrs.frozen
+class Dropped:
+    """What could not be compared event by event."""
+
+    oldest: int
+    """The first revision of which the events were compared."""
+    keep: str
+    """The policy by which what is before was dropped."""
+    recorded_digest: str
+    same_digest: bool
+    """Whether the digests, which cover what was dropped too, are equal."""
+
+
+@attrs.frozen
 class Replay:
     """The outcome of a re-execution."""
 
@@ -42,6 +56,14 @@ class Replay:
     divergence: Divergence | None
     version_changes: tuple[str, ...]
     """Software whose version is not the one recorded, as "trio 0.31 -> 0.35"."""
+    head: int
+    dropped: Dropped | None = None
+    """None when the log is whole."""
+
+    @property
+    def same(self) -> bool:
+        """Whether the run was the same as the recorded one, as far as the log can tell."""
+        return self.divergence is None and (self.dropped is None or self.dropped.same_digest)
 
 
 def replay(path: Path | str) -> Replay:
@@ -51,9 +73,21 @@ def replay(path: Path | str) -> Replay:
         again = Path(folder) / "replay.wtl"
         result = _execute(recorded, again)
         executed = open_log(again)
-        divergence = compare(recorded, executed)
-        events = sum(1 for _ in executed.events())
-    return Replay(result.digest, events, divergence, _version_changes(recorded.header))
+        # The same policy keeps the same, but for the length of the header in the first segment.
+        oldest = max(recorded.oldest, executed.oldest)
+        divergence = compare(recorded, executed, oldest)
+        dropped = None
+        if oldest > EMPTY_REVISION:
+            digest = recorded.digest()
+            dropped = Dropped(oldest, str(recorded.keep), digest, digest == result.digest)
+    return Replay(
+        digest=result.digest,
+        events=result.events,
+        divergence=divergence,
+        version_changes=_version_changes(recorded.header),
+        head=result.head,
+        dropped=dropped,
+    )
 
 
 def _execute(recorded: Log, log: Path) -> Result[object]:
@@ -66,7 +100,7 @@ def _execute(recorded: Log, log: Path) -> Result[object]:
     if isinstance(experiment, dict):
         files = cast("dict[str, str]", experiment["files"])
         restored = restore_experiment(str(experiment["file"]), files, seed)
-        return cast("Result[object]", run_experiment(restored, log=log))
+        return cast("Result[object]", run_experiment(restored, log=log, keep=recorded.keep))
     program = header.get("program")
     if isinstance(program, dict):
         raise BadInput(
@@ -76,14 +110,21 @@ def _execute(recorded: Log, log: Path) -> Result[object]:
     raise BadInput(f"{recorded.path}: its header names no experiment")
 
 
-def compare(recorded: Log, executed: Log) -> Divergence | None:
-    """The first event that is not the same in both logs, or None."""
-    pairs = itertools.zip_longest(recorded.events(), executed.events())
+def compare(recorded: Log, executed: Log, first: int = 0) -> Divergence | None:
+    """The first event that is not the same in both logs, or None; from revision `first` on, or (0) of all."""
+    pairs = itertools.zip_longest(_events(recorded, first), _events(executed, first))
     for before, now in pairs:
         if before is None or now is None or not _same(recorded, executed, before, now):
             revision = (before or now).revision if (before or now) else 0
             return Divergence(revision, before, now, recorded, executed)
     return None
+
+
+def _events(log: Log, first: int) -> Iterator[Event]:
+    """The events from a revision on; of a log that ends before it, none."""
+    for event in log.events():
+        if event.revision >= first:
+            yield event
 
 
 def _same(recorded: Log, executed: Log, before: Event, now: Event) -> bool:

@@ -23,7 +23,7 @@ from engine import (
 )
 from reconcilers import default_reconcilers
 from sim_nodes import ImageBehaviour, SimulatedNode
-from store import Durability
+from store import Durability, Keep
 from wavetank.cluster import DEFAULT_NODES, Cluster
 from wavetank.invariants import INVARIANTS, InvariantChecker, Rule, as_invariant
 from wavetank.measures import Measures
@@ -59,12 +59,14 @@ def run(  # noqa: PLR0913 - the options of a cluster
     scheme: Scheme | None = None,
     invariants: Sequence[Rule] = tuple(INVARIANTS),
     durability: Durability = Durability.BUFFERED,
+    keep: Keep | str = "all",
     tell: Callable[[Line], None] | None = None,
     limits: SimulationLimits | None = None,
 ) -> Result[R]:
     """Run `main(cluster)` in virtual time and return its Result; equal arguments give equal digests.
 
-    `nodes` is a number or SimulatedNodes, `log` a path to write the log to, `invariants` what is checked at every revision: names of
+    `nodes` is a number or SimulatedNodes, `log` a path to write the log to, `keep` how much of its history stays on the disk ("all", a
+    number of revisions, or a cluster time such as "2h"; what is dropped is dropped in whole segments of 16 MiB), `invariants` what is checked at every revision: names of
     ours (by default all), invariants, or functions of the view that return False or a text when something is wrong.
     `tell` is called with each line of the timeline; `limits` says when the simulation counts as stuck. Raises what `main` raises, BadInput, and the errors of a
     simulation that is stuck (`NeverYields`, `Livelock`, `Deadlock`).
@@ -79,6 +81,7 @@ def run(  # noqa: PLR0913 - the options of a cluster
             scheme=scheme or default_scheme(),
             log_path=log,
             durability=durability,
+            keep=keep,
             header=program_header(main, seed),
             seed=seed,
             simulation=simulation,

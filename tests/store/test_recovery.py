@@ -34,9 +34,15 @@ RUN = Path("run.wtl")
 ONE = RUN / "00000001.seg"
 
 
-def write(layer: MemoryLayer, limits: Limits, *, close: bool = False) -> list[tuple[int, int]]:
+def write(
+    layer: MemoryLayer,
+    limits: Limits,
+    *,
+    close: bool = False,
+    durability: Durability = Durability.BUFFERED,
+) -> list[tuple[int, int]]:
     """A small log of every kind of record; returns (segment, size of it) after each revision."""
-    journal = FileJournal(RUN, CODEC, Durability.BUFFERED, limits, layer)
+    journal = FileJournal(RUN, CODEC, durability, limits, layer)
     journal.create({"seed": 7})
     core = Core(journal, CODEC, limits)
     marks = [(1, len(layer.files[ONE]))]
@@ -365,9 +371,10 @@ async def test_a_log_is_read_while_it_is_written(tmp_path: Path) -> None:
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def test_the_golden_log_of_version_1() -> None:
-    """Written once by `write` above, in five segments; whatever changes later must still read it so."""
-    log = read_log(GOLDEN / "version-1", CODEC)
+@pytest.mark.parametrize("name", ["version-1", "version-1-fsync"])
+def test_the_golden_log_of_version_1(name: str) -> None:
+    """Written once by `write` above, in several segments; whatever changes later must still read it so."""
+    log = read_log(GOLDEN / name, CODEC)
     verified = log.verify()
     fresh = MemoryLayer()
     write(fresh, LIMITS["several segments"], close=True)

@@ -28,9 +28,10 @@ from store import (
 )
 from store.core import Core
 from store.filelog import FileJournal
+from store.frames import Scanner
 from store.journal import MemoryJournal
 from tests.store.memory_layer import MemoryLayer
-from tests.store.support import CODEC, USER, as_state, brief, events_until, fold
+from tests.store.support import CODEC, USER, JsonCodec, as_state, brief, events_until, fold
 
 RUN = Path("run.wtl")
 LIMITS = Limits(segment_bytes=400, snapshot_bytes=1, window_revisions=3)
@@ -152,6 +153,79 @@ async def test_dropped_segments_bound_the_disk(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+class CountingCodec(JsonCodec):
+    """Counts what it decodes."""
+
+    def __init__(self) -> None:
+        self.decoded = 0
+
+    def decode(self, data: bytes) -> object:
+        self.decoded += 1
+        return super().decode(data)
+
+
+async def test_a_state_is_read_from_the_nearest_snapshot(tmp_path: Path) -> None:
+    """No value is decoded but those that are returned, and damage of what is far from the snapshot and the revision is not met."""
+    path = tmp_path / "run.wtl"
+    events = await fill(path, Keep.all())
+    segments = sorted(path.glob("*.seg"))
+    for damaged in (*segments[:3], *segments[-3:]):
+        data = bytearray(damaged.read_bytes())
+        data[-20] ^= 1
+        damaged.write_bytes(data)
+    codec = CountingCodec()
+    log = read_log(path, codec)
+
+    for revision in (90, 120, 150):
+        codec.decoded = 0
+        expected = fold(events, revision)
+        assert expected == as_state(list(log.state(revision).values()))
+        assert len(expected) == 7 == codec.decoded
+        one = log.state(revision, prefix="k3")
+        assert {"k3": expected["k3"]} == as_state(list(one.values()))
+        assert 8 == codec.decoded
+    with pytest.raises(LogCorrupt):
+        log.verify()
+
+
+async def test_the_head_of_a_log_is_read_from_its_last_segment(tmp_path: Path) -> None:
+    """Also where that has nothing but its head record, or nothing yet."""
+    path = tmp_path / "run.wtl"
+    events = await fill(path, Keep.all())
+    last = max(path.glob("*.seg"))
+    log = read_log(path, CODEC)
+    assert events[-1].revision == log.head()
+    first = Scanner("", last.read_bytes(), True, 1 << 20).frames()
+    last.write_bytes(last.read_bytes()[: next(first).end])
+    before = log.head()
+    last.write_bytes(b"")
+
+    assert before == log.head() == log.verify().head
+    async with open_store(tmp_path / "new.wtl", codec=CODEC):
+        assert 1 == read_log(tmp_path / "new.wtl", CODEC).head()
+
+
+async def test_a_reader_says_what_was_dropped(tmp_path: Path) -> None:
+    """Who asks for it is refused at once; who asks for all gets all that is kept."""
+    whole, short = tmp_path / "whole.wtl", tmp_path / "short.wtl"
+    events = await fill(whole, Keep.all())
+    await fill(short, Keep.revisions(20))
+    log = read_log(short, CODEC)
+    oldest = log.oldest
+    kept = [event for event in events if event.revision >= oldest]
+
+    assert (1, 1) == (read_log(whole, CODEC).oldest, read_log(whole, CODEC).verify().oldest)
+    assert 100 < oldest == log.verify().oldest
+    assert brief(kept) == brief(list(log.events())) == brief(list(log.events(oldest)))
+    assert brief(kept[:1]) == brief(list(log.events(0, oldest)))
+    for asked in ((1, None), (oldest - 1, None), (0, oldest - 1), (oldest, 5)):
+        with pytest.raises(Compacted, match=f"the oldest that can be read is {oldest}"):
+            log.events(*asked)
+    with pytest.raises(Compacted):
+        log.state(oldest - 1)
+    assert fold(events, oldest) == as_state(list(log.state(oldest).values()))
+
+
 async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
     """As long as the segments before it are there; else the log refuses to open, naming it."""
     whole, short = tmp_path / "whole.wtl", tmp_path / "short.wtl"
@@ -195,14 +269,18 @@ async def test_opening_does_not_read_what_a_snapshot_holds(tmp_path: Path) -> No
         ("10000", Keep.revisions(10_000)),
         ("90s", Keep.duration(90)),
         ("2h", Keep.duration(7200)),
+        ("1.5m", Keep.duration(90)),
+        ("0.000000006s", Keep.duration(6e-9)),
     ],
 )
 def test_policies_are_read_from_text(text: str, keep: Keep) -> None:
-    """As the command line takes them."""
-    assert keep == Keep.parse(text)
+    """As the command line takes them, and as they write themselves."""
+    assert keep == Keep.parse(text) == Keep.parse(str(keep))
 
 
-@pytest.mark.parametrize("text", ["", "some", "-1", "0", "0s", "3w"])
+@pytest.mark.parametrize(
+    "text", ["", "some", "-1", "0", "0s", "3w", "1e3", "2.5", "1.s", "9" * 20, "9" * 400 + "d"]
+)
 def test_policies_that_make_no_sense(text: str) -> None:
     """They are refused by name."""
     with pytest.raises(InvalidRequest, match="keep"):

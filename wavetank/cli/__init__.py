@@ -30,7 +30,7 @@ for command in (run, log, replay, schema):
 def main() -> None:
     """The entry point: bad input is one line on stderr and exit code 2, never a traceback."""
     try:
-        commands(standalone_mode=False)
+        sys.exit(commands(standalone_mode=False))
     except BadInput as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -12,7 +12,7 @@ from typing import cast
 import click
 
 from engine import Json
-from store import Event, StoreError, is_etcd
+from store import EMPTY_REVISION, Event, StoreError, is_etcd
 from wavetank.errors import BadInput
 from wavetank.logs import Log, open_log
 
@@ -28,7 +28,13 @@ def log() -> None:
 
 @log.command()
 @click.argument("path", type=PATH)
-@click.option("--from", "first", type=click.IntRange(min=0), default=1, help="First revision.")
+@click.option(
+    "--from",
+    "first",
+    type=click.IntRange(min=0),
+    default=0,
+    help="First revision; the oldest kept by default.",
+)
 @click.option("--to", "last", type=click.IntRange(min=0), help="Last revision.")
 @KIND
 @click.option(
@@ -43,11 +49,19 @@ def show(  # noqa: PLR0913, PLR0917 - one argument per option
     opened = open_log(path)
     wanted = _filter(opened, kind, name, actor)
     events = filter(wanted, opened.events(first, last))
+    if not first:
+        _say_what_was_dropped(opened)
     if output == "json":
         for event in events:
             sys.stdout.write(json.dumps(opened.event_json(event)) + "\n")
     else:
         _print_events(events)
+
+
+def _say_what_was_dropped(opened: Log) -> None:
+    if (oldest := opened.oldest) > EMPTY_REVISION:
+        kept = f"begins at revision {oldest}; what was before was not kept (--keep {opened.keep})"
+        print(f"note: {opened.path} {kept}", file=sys.stderr)
 
 
 def _filter(opened: Log, kind: str, name: str, actor: str) -> Callable[[Event], bool]:
@@ -100,13 +114,8 @@ def state(path: str, revision: int | None, kind: str, output: str) -> None:
 
 
 def _objects(opened: Log, revision: int | None, kind: str) -> list[tuple[str, dict[str, Json]]]:
-    wanted = opened.resource(kind).kind if kind else ""
-    folded = opened.state(revision)
-    return [
-        (key, opened.scheme.to_dict(obj))
-        for key, obj in folded.objects()
-        if not wanted or obj.kind == wanted
-    ]
+    folded = opened.state(revision, resource=opened.resource(kind) if kind else None)
+    return [(key, opened.scheme.to_dict(obj)) for key, obj in folded.objects()]
 
 
 def _print_objects(objects: list[tuple[str, dict[str, Json]]]) -> None:
@@ -187,6 +196,11 @@ def verify(path: str) -> None:
         )
         raise click.exceptions.Exit(1)
     print(f"ok events={verified.events} head={verified.head} digest={verified.digest}")
+    if verified.oldest > EMPTY_REVISION:
+        print(
+            f"checked from revision {verified.oldest} on; what was before was not kept (--keep {opened.keep}), "
+            "and the digest covers it as far as its snapshot is believed"
+        )
 
 
 def describe(opened: Log, event: Event | None) -> str:

@@ -19,7 +19,7 @@ from engine import (
     Simulation,
     load_manifests_text,
 )
-from store import Durability
+from store import Durability, Keep
 from wavetank.cluster import Cluster
 from wavetank.errors import BadInput, NotReached, UnknownTarget
 from wavetank.experiment.checks import Checks
@@ -54,15 +54,19 @@ def experiment_header(experiment: Experiment) -> dict[str, Json]:
     }
 
 
-def run_experiment(
+def run_experiment(  # noqa: PLR0913 - the options of a run
     experiment: Experiment,
     *,
     log: Path | str | None = None,
     tell: Callable[[Line], None] | None = None,
     durability: Durability = Durability.BUFFERED,
     store: str = "",
+    keep: Keep | str = "all",
 ) -> Result[None]:
-    """Run the experiment in virtual time; with its `store` in an etcd in real time. Raises BadInput for what only shows when it runs."""
+    """Run the experiment in virtual time; with its `store` in an etcd in real time. `keep` is that of `wavetank.run`.
+
+    Raises BadInput for what only shows when it runs.
+    """
     steady_state = Checks(experiment.steady_state, experiment.files)
 
     def build(simulation: Simulation | None) -> Cluster:
@@ -73,6 +77,7 @@ def run_experiment(
             log_path=log,
             store=store,
             durability=durability,
+            keep=keep,
             header=experiment_header(experiment),
             seed=experiment.seed,
             simulation=simulation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from typing import Final, cast
 
@@ -82,7 +83,7 @@ class JudgeWatch:
         """Open it, and wait until etcd says that it is."""
         watch = cls(wire, socket.create_connection(("127.0.0.1", port)))
         body = json.dumps({"create_request": request}).encode()
-        headers = [("Host", "127.0.0.1"), ("Content-Length", str(len(body)))]
+        headers = [("Host", f"127.0.0.1:{port}"), ("Content-Length", str(len(body)))]
         head = h11.Request(method="POST", target="/v3/watch", headers=headers)
         for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             watch._socket.sendall(watch._http.send(event) or b"")
@@ -168,11 +169,15 @@ class Judge:
 
     wire: Wire
     port: int
+    tls: ssl.SSLContext | None = None
     _http: httpx.Client = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=PATIENCE_SECONDS
+            base_url=f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}",
+            verify=self.tls or False,
+            trust_env=False,
+            timeout=PATIENCE_SECONDS,
         )
 
     def close(self) -> None:

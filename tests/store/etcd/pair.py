@@ -175,6 +175,9 @@ class Pair:
         """A compaction; etcd's watchers are all synced before, for what it does to others depends on its timing."""
         for watch in list(self.watches):
             self.settle(watch)
+        # What one was nudged with is told to others too, and must be before: previous values are read when events are sent, and may be compacted then.
+        for watch in list(self.watches):
+            self.check(watch)
         self._both(
             f"compact {revision} physical={physical}",
             lambda: self.core.compact(revision),

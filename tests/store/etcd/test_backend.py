@@ -17,9 +17,8 @@ from store import (
     ALL_KEYS,
     Compacted,
     Delete,
-    EtcdRefusal,
     Event,
-    EventType,
+    Get,
     Origin,
     OutcomeUnknown,
     Put,
@@ -32,7 +31,7 @@ from store import (
 )
 from store.etcd import EtcdStore
 from store.etcd_address import EtcdTiming
-from store.etcd_wire import Message, Wire, encoded
+from store.etcd_wire import Wire
 from tests.store.etcd.judge import Judge
 from tests.store.etcd.pair import TextCodec
 from tests.store.etcd.process import EtcdPool, EtcdProcess, free_port
@@ -99,6 +98,7 @@ async def test_times_of_clients_with_other_clocks_are_since_the_same_moment(
     ):
         await first.put("a", "x", origin=USER)
         await second.put("a", "y", origin=USER)
+        await first.range("a")  # what it is shown by then it has mirrored
 
         assert {"epochUs": 10**9} == first.header == second.header
         assert [5, 1007] == [event.time_ns for event in first.history()]
@@ -229,10 +229,10 @@ async def test_a_write_whose_answer_is_lost_has_an_unknown_outcome(etcd: EtcdPro
             deaf = listeners[0].socket.getsockname()[1]
             url = f"etcd://127.0.0.1:{etcd.client_port},127.0.0.1:{deaf}"
             async with open_etcd(url, codec=CODEC, timing=IMPATIENT) as store:
-                store.gateway.turn()
+                store.gateway.leave(store.gateway.endpoint)
                 with pytest.raises(OutcomeUnknown):
                     await store.put("a", "x", origin=USER)
-                store.gateway.turn()
+                store.gateway.leave(store.gateway.endpoint)
                 assert (await store.range("a")).count == count
                 assert (await store.put("a", "x", origin=USER)).revision == 2 + count
             nursery.cancel_scope.cancel()
@@ -292,17 +292,11 @@ async def test_what_was_compacted_while_cut_off_ends_the_watches_behind(etcd: Et
         await store.put("a", "1", origin=USER)
         await store.put("b", "1", origin=USER)
         await events_until(behind, 2)
-        store.gateway.address = attrs.evolve(
-            store.gateway.address, endpoints=(f"http://127.0.0.1:{free_port()}",)
-        )
-        store.follower.reopen()
-        for value in ("2", "3", "4"):
-            judge.txn(Txn(success=(Put("a", value),)))
-        judge.compact(5, physical=True)
-        judge.txn(Txn(success=(Put("c", "1"),)))
-        store.gateway.address = attrs.evolve(
-            store.gateway.address, endpoints=(f"http://127.0.0.1:{etcd.client_port}",)
-        )
+        async with cut_off(store):
+            for value in ("2", "3", "4"):
+                judge.txn(Txn(success=(Put("a", value),)))
+            judge.compact(5, physical=True)
+            judge.txn(Txn(success=(Put("c", "1"),)))
         assert (await store.range("c")).revision == store.head == 7
         with pytest.raises(Compacted) as caught:
             await behind.receive()
@@ -313,6 +307,104 @@ async def test_what_was_compacted_while_cut_off_ends_the_watches_behind(etcd: Et
     judge.close()
 
     assert caught.value.compacted == 5
+
+
+@asynccontextmanager
+async def cut_off(store: EtcdStore) -> AsyncIterator[None]:
+    """For the length of the block the store cannot reach its etcd."""
+    address = store.gateway.address
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    store.gateway.address = attrs.evolve(address, endpoints=(nowhere,))
+    store.follower.reopen()
+    yield
+    store.gateway.address = address
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_deletion_that_was_compacted_at_once_is_not_missed(
+    etcd: EtcdProcess, *, ours: bool
+) -> None:
+    """Etcd does not tell a watch that begins at the compacted revision what that one deleted (its issue 19179): such a watch must not be trusted.
+
+    `ours`: deleted by another store, whose origin is told, so that not even a revision seems to be missing.
+    """
+    judge = Judge(Wire(CODEC), etcd.client_port)
+    async with opened(etcd) as other, opened(etcd, IMPATIENT) as store, store.watch("a") as watch:
+        await store.put("a", "1", origin=USER)
+        await events_until(watch, 2)
+        async with cut_off(store):
+            if ours:
+                await other.delete("a", origin=USER)
+            else:
+                judge.txn(Txn(success=(Delete("a"),)))
+            judge.compact(3, physical=True)
+        with trio.fail_after(5):
+            assert (await store.range("a")).count == 0
+            with pytest.raises(Compacted):
+                await watch.receive()
+        async with store.watch("a", start_revision=3) as anew:
+            with pytest.raises(Compacted):
+                await anew.receive()
+        revision = (await store.put("b", "1", origin=USER)).revision
+
+        assert ["b"] == [kv.key for kv in store.core.range(Get(ALL, END)).kvs]
+        assert revision == store.head == 4
+    judge.close()
+
+
+async def test_sweeping_an_etcd_is_a_change_like_others(etcd: EtcdProcess) -> None:
+    """`etcdctl del "" --from-key` takes the store's own keys as well, and leaves no origin."""
+    judge = Judge(Wire(CODEC), etcd.client_port)
+    async with opened(etcd) as store, store.watch("a") as watch:
+        await store.put("a", "1", origin=USER)
+        judge.clear()
+        await store.put("a", "2", origin=USER)
+        first, swept, last = await events_until(watch, store.head)
+    judge.close()
+
+    assert [("PUT", "a", "1", 2), ("DELETE", "a", None, 3)] == brief([first, swept])
+    assert [USER, Origin("etcd", "", ("foreign",)), USER] == [
+        each.origin for each in (first, swept, last)
+    ]
+
+
+class PickyCodec(TextCodec):
+    """Raises what no other does, for one value."""
+
+    def decode(self, data: bytes) -> object:
+        if data == b"foreign":
+            raise LookupError("no such kind")
+        return super().decode(data)
+
+
+async def test_a_value_that_is_none_ends_the_store(etcd: EtcdProcess) -> None:
+    """Whatever its codec raises, and however the store meets it: while it runs, when it is opened, in what is compacted."""
+    judge = Judge(Wire(CODEC), etcd.client_port)
+    url = etcd.store_url
+    async with open_etcd(url, codec=PickyCodec()) as store, store.watch("a") as watch:
+        judge.txn(Txn(success=(Put("a", "foreign"),)))
+        with trio.fail_after(5), pytest.raises(StoreFailed, match="'a': no such kind"):
+            await watch.receive()
+        with pytest.raises(StoreFailed):
+            await store.range("a")
+    for _ in range(2):
+        with trio.fail_after(5), pytest.raises(StoreFailed, match="'a': no such kind"):
+            async with open_etcd(url, codec=PickyCodec()):
+                pass
+        judge.txn(Txn(success=(Put("b", "x"),)))
+        judge.compact(judge.head(), physical=True)
+    judge.close()
+
+
+async def test_a_watch_that_moves_is_not_opened_again(etcd: EtcdProcess) -> None:
+    """However many wait for it: else a slow one would be cut off by each of them in turn, and never come to an end."""
+    async with opened(etcd) as store:
+        openings = store.follower.openings
+        await store.put("a", "x", origin=USER)
+        for _ in range(10):
+            store.follower.reopen_if_stalled()
+            await store.put("a", "y", origin=USER)
+        assert openings == store.follower.openings
 
 
 def _short(events: tuple[Event, ...]) -> list[str]:
@@ -341,6 +433,10 @@ async def test_a_store_is_opened_on_what_was_compacted(etcd: EtcdProcess) -> Non
     assert expected == fold(events, 12) == as_state(list(reader.state().values()))
     assert old == fold(events, 9) == as_state(list(reader.state(9).values()))
     assert {USER, Origin("etcd", "", ("compacted",))} >= {event.origin for event in events}
+    assert [9, 10, 11] == [event.revision for event in reader.events(9, 11)]
+    for asked in ((8, None), (0, 8), (1, 8)):
+        with pytest.raises(Compacted):
+            reader.events(*asked)
 
 
 async def test_an_etcd_that_has_lost_revisions_ends_the_store(etcd: EtcdProcess) -> None:
@@ -373,65 +469,3 @@ async def test_a_reader_reads_what_a_store_wrote(etcd: EtcdProcess) -> None:
     assert ["a", "b"] == list(reader.state(4))
     verified = reader.verify()
     assert (3, 5, digest) == (verified.events, verified.head, verified.digest)
-
-
-# -- being let in -----------------------------------------------------------------------------------
-
-
-async def test_user_and_password(etcd: EtcdProcess) -> None:
-    """A wrong password is refused, and whoever may not read everything; a token that etcd has forgotten is asked for anew."""
-    judge = Judge(Wire(CODEC), etcd.client_port)
-    judge.call("/v3/auth/user/add", {"name": "root", "password": "se:cret@"})
-    judge.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
-    judge.call("/v3/auth/user/add", {"name": "guest", "password": "guest"})
-    judge.call("/v3/auth/role/add", {"name": "header"})
-    own: Message = {"key": encoded(b"\xf5"), "range_end": encoded(b"\xf6"), "permType": "READWRITE"}
-    judge.call("/v3/auth/role/grant", {"name": "header", "perm": own})
-    judge.call("/v3/auth/user/grant", {"user": "guest", "role": "header"})
-    judge.call("/v3/auth/enable", {})
-    judge.close()
-    url = f"etcd://root:se%3Acret%40@127.0.0.1:{etcd.client_port}"
-    async with open_etcd(url, codec=CODEC, timing=IMPATIENT) as store, store.watch("a") as watch:
-        assert (await store.put("a", "x", origin=USER)).revision == 2
-        etcd.kill()
-        etcd.start()
-        while True:
-            try:
-                await store.put("a", "y", origin=USER)
-                break
-            except (OutcomeUnknown, StoreUnavailable):
-                continue
-        assert [event.type for event in await events_until(watch, store.head)][:2] == [
-            EventType.PUT
-        ] * 2
-    with pytest.raises(EtcdRefusal, match="invalid user ID or password"):
-        async with open_etcd(url.replace("se%", "no%"), codec=CODEC, timing=IMPATIENT):
-            pass
-    guest = f"etcd://guest:guest@127.0.0.1:{etcd.client_port}"
-    with pytest.raises(StoreFailed, match="permission denied"):
-        async with open_etcd(guest, codec=CODEC, timing=IMPATIENT):
-            pass
-
-
-async def test_tls(etcd_pool: EtcdPool) -> None:
-    """With the server's authority it is trusted, without it is not."""
-    quick = EtcdProcess(
-        data=etcd_pool.folder / "tls",
-        arguments=("--unsafe-no-fsync", "--auto-tls"),
-        scheme="https",
-        verify=False,
-    )
-    quick.start()
-    try:
-        certificate = quick.data / "fixtures" / "client" / "cert.pem"
-        key = certificate.with_name("key.pem")
-        host = f"etcds://127.0.0.1:{quick.client_port}"
-        url = f"{host}?ca={certificate}&cert={certificate}&key={key}"
-        async with open_etcd(url, codec=CODEC, timing=IMPATIENT) as store:
-            assert (await store.put("a", "x", origin=USER)).revision == 2
-            assert [event.key for event in store.history()] == ["a"]
-        with pytest.raises(StoreUnavailable, match="certificate"):
-            async with open_etcd(host, codec=CODEC, timing=IMPATIENT):
-                pass
-    finally:
-        quick.kill()

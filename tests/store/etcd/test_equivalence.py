@@ -86,3 +86,13 @@ def test_long_programs_too(judge: Judge) -> None:
 
     assert [] == [str(difference) for pair in pairs for difference in pair.differences]
     assert sum(pair.operations for pair in pairs) >= 2_000
+
+
+def test_previous_values_of_what_was_told_before_a_compaction(judge: Judge) -> None:
+    """A compaction takes the previous values of events that are not yet delivered: what the pair's own nudge made is delivered before.
+
+    Found by the soak: `python -m benchmarks.etcd_equivalence --seed 7 --program 379`.
+    """
+    pair = run_program(judge, seed=7, number=379, operations=400)
+
+    assert [] == [str(difference) for difference in pair.differences]
