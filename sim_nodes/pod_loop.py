@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
-import trio
 
 from engine import (
     Change,
@@ -20,6 +19,7 @@ from engine import (
     Node,
     ObjectReference,
     Pod,
+    Signal,
     current_origin,
     set_origin,
 )
@@ -60,7 +60,9 @@ class PodLoop:
     _arrived: dict[str, Pod] = attrs.field(factory=dict, init=False)
     _wakes: list[tuple[int, str]] = attrs.field(factory=list, init=False)
     _wake_of: dict[str, int] = attrs.field(factory=dict, init=False)
-    _poked: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _poked: Signal = attrs.field(
+        default=attrs.Factory(lambda self: Signal(self.clock), takes_self=True), init=False
+    )
     _looks: int = attrs.field(default=0, init=False)
     _images_version: int = attrs.field(default=0, init=False)
 
@@ -140,10 +142,9 @@ class PodLoop:
                 wake, uid = heapq.heappop(self._wakes)
                 if self._wake_of.get(uid) == wake:
                     self._look(uid, self._timer_causes(uid), now)
-            self._poked = trio.Event()
+            self._poked.clear()
             if self._wakes:
-                with trio.move_on_after((self._wakes[0][0] - now) / NS):
-                    await self._poked.wait()
+                await self._poked.wait_for((self._wakes[0][0] - now) / NS)
             else:
                 await self._poked.wait()
             await self.gate()

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
-import trio
 
 from engine import (
     ApiError,
@@ -22,6 +21,7 @@ from engine import (
     NotFound,
     Pod,
     PodStatus,
+    Signal,
     Uid,
     acting,
     current_origin,
@@ -71,7 +71,9 @@ class StatusWriter:
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
     _waiting: dict[str, None] = attrs.field(factory=dict, init=False)
     _later: dict[str, None] = attrs.field(factory=dict, init=False)
-    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _wake: Signal = attrs.field(
+        default=attrs.Factory(lambda self: Signal(self.clock), takes_self=True), init=False
+    )
     _busy: bool = attrs.field(default=False, init=False)
     _counters: dict[str, int] = attrs.field(
         factory=lambda: dict.fromkeys(("written", "removed", "conflicts", "failed"), 0), init=False
@@ -134,15 +136,13 @@ class StatusWriter:
                 entry = self._entries.get(uid)
                 if entry is not None:
                     await self._bring(uid, entry)
-            self._wake = trio.Event()
+            self._wake.clear()
             if not self._later:
                 await self._wake.wait()
             else:
                 now = self.clock.now_ns()
                 batch = next_tick(now + 1, period_ns=_BATCH_NS, phase_ns=self.started_ns)
-                with trio.move_on_after((batch - now) / NS) as scope:
-                    await self._wake.wait()
-                if scope.cancelled_caught:
+                if await self._wake.wait_for((batch - now) / NS):
                     self._waiting.update(self._later)
                     self._later.clear()
             await self.gate()

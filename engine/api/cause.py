@@ -10,8 +10,6 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Final
 
-import attrs
-
 from store import Cause, Origin
 
 USER: Final = Origin(actor="user", causes=("user",))
@@ -32,7 +30,8 @@ def set_origin(origin: Origin) -> None:
 
 def set_causes(*causes: Cause) -> None:
     """Keep the actor and put other causes in force for the rest of this task."""
-    _origin.set(attrs.evolve(_origin.get(), causes=causes))
+    origin = _origin.get()
+    _origin.set(Origin(origin.actor, origin.reconcile, causes))
 
 
 class acting:  # noqa: N801 - used as a function, and cheaper than a generator: it is on the way of every event

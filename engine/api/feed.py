@@ -27,6 +27,7 @@ from engine.objects.selectors import (
     SelectorError,
     parse_label_selector,
 )
+from engine.sim.wakeup import Wakeup
 from store import ALL_KEYS, Compacted, Store, prefix_end
 
 NO_FIELDS = FieldSelector(())
@@ -75,15 +76,10 @@ class Stream:
     watcher: Watcher
     deadline: float
     """In trio's time."""
-    _waiting: trio.lowlevel.ParkingLot = attrs.field(
-        factory=trio.lowlevel.ParkingLot, init=False, repr=False
-    )
+    _waiting: Wakeup = attrs.field(factory=Wakeup, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.watcher.wake = self._wake
-
-    def _wake(self) -> None:
-        self._waiting.unpark_all()
+        self.watcher.wake = self._waiting.wake
 
     async def receive(self) -> tuple[WatchEvent, ...]:
         """Wait for the next batch. Raises EndOfChannel when the server has ended the watch."""
@@ -91,10 +87,10 @@ class Stream:
         if watcher.buffer or watcher.ended:
             await trio.lowlevel.checkpoint()
         elif self.deadline == float("inf"):
-            await self._waiting.park()
+            await self._waiting.wait()
         else:
             with trio.move_on_at(self.deadline):
-                await self._waiting.park()
+                await self._waiting.wait()
         if not watcher.buffer:
             watcher.ended = True
             raise trio.EndOfChannel
@@ -160,7 +156,8 @@ class Feed:
                 batch = await watch.receive()
                 for watcher in cache.apply(batch.events, batch.revision):
                     watcher.wake()
-                self._advanced.unpark_all()
+                if self._advanced:
+                    self._advanced.unpark_all()
 
     def _stop(self) -> None:
         if self._cache is not None:

@@ -85,7 +85,7 @@ class ApiServer:
     _reader: Reader = attrs.field(init=False)
     _patcher: Patcher = attrs.field(init=False)
     _handlers: Mapping[tuple[Verb, str], _Handler] = attrs.field(init=False)
-    _requests: dict[str, int] = attrs.field(factory=dict, init=False)
+    _requests: dict[Verb, int] = attrs.field(factory=dict, init=False)
     _refused: int = attrs.field(default=0, init=False)
 
     @limits.default
@@ -139,7 +139,7 @@ class ApiServer:
 
     async def request(self, request: Request) -> Answer:
         """Carry out one call. Always a checkpoint. Raises ApiError."""
-        verb = request.verb.value
+        verb = request.verb
         self._requests[verb] = self._requests.get(verb, 0) + 1
         try:
             try:
@@ -169,7 +169,7 @@ class ApiServer:
         feed = self._feed
         return ServerStatistics(
             running=feed.serving,
-            requests=dict(self._requests),
+            requests={verb.value: count for verb, count in self._requests.items()},
             refused=self._refused,
             revision=feed.cache.revision if feed.serving else 0,
             kinds=feed.cache.statistics() if feed.serving else (),

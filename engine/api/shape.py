@@ -13,12 +13,13 @@ import attrs
 
 from engine.objects.base import Json
 from engine.objects.meta import KubeObject, ObjectMeta, TypedObject
-from engine.objects.replacing import replaced
+from engine.objects.replacing import copier, replaced
 from engine.objects.unstructured import Unstructured
 
 T = TypeVar("T", bound=KubeObject)
 
 _evolve: Final = cast("Callable[..., KubeObject]", attrs.evolve)
+_with_version: Final = copier(ObjectMeta, "resource_version")
 
 
 _names: Final[dict[type, tuple[str, ...]]] = {}
@@ -38,7 +39,7 @@ def with_metadata(obj: T, metadata: ObjectMeta) -> T:
     """`obj` with other metadata; itself when the metadata is its own."""
     if obj.metadata is metadata:
         return obj
-    return replaced(obj, metadata=metadata)
+    return copier(type(obj), "metadata")(obj, metadata)  # type: ignore[return-value]  # a T
 
 
 def with_part(obj: T, name: str, value: object) -> T:
@@ -106,7 +107,8 @@ def keep_equal_parts(new: T, old: T) -> T:
 
 def decorated(obj: T, revision: int) -> T:
     """The stored object as clients see it: with its resourceVersion."""
-    return replaced(obj, metadata=replaced(obj.metadata, resource_version=str(revision)))
+    metadata = _with_version(obj.metadata, str(revision))
+    return copier(type(obj), "metadata")(obj, metadata)  # type: ignore[return-value]  # a T
 
 
 def undecorated(obj: T) -> T:

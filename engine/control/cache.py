@@ -8,7 +8,8 @@ from __future__ import annotations
 import enum
 from builtins import list as List  # noqa: N812 - `list` is a method here
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -27,10 +28,14 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+_key: Final[Callable[[tuple[str, str]], Key]] = partial(tuple.__new__, Key)
+"""`Key` without the Python call that its constructor is: one is made for each object that is delivered."""
+
+
 def key_of(obj: KubeObject) -> Key:
     """The key of `obj`."""
     metadata = obj.metadata
-    return Key(metadata.namespace, metadata.name)
+    return _key((metadata.namespace, metadata.name))
 
 
 class ChangeType(enum.Enum):
@@ -134,14 +139,14 @@ class Cache(Generic[T]):
     def put(self, obj: T) -> T | None:
         """Store `obj`; returns the state it replaces."""
         metadata = obj.metadata
-        key = Key(metadata.namespace, metadata.name)
+        key = _key((metadata.namespace, metadata.name))
         old = self._objects.get(key)
         self._objects[key] = obj
         for name, function in self._functions.items():
             index = self._indexes[name]
-            values = tuple(function(obj))
+            values = function(obj)
             if old is not None:
-                before = tuple(function(old))
+                before = function(old)
                 if before != values:  # nearly always the same: the object then changes in its place
                     self._leave(name, before, key)
             for value in values:
@@ -158,7 +163,7 @@ class Cache(Generic[T]):
         old = self._objects.pop(key, None)
         if old is not None:
             for name, function in self._functions.items():
-                self._leave(name, tuple(function(old)), key)
+                self._leave(name, function(old), key)
         return old
 
     def check(self) -> None:
@@ -172,7 +177,7 @@ class Cache(Generic[T]):
         for (name, value), order in self._orders.items():
             assert order == sorted(self._indexes[name][value]), f"order of {name}={value} is stale"
 
-    def _leave(self, name: str, values: tuple[str, ...], key: Key) -> None:
+    def _leave(self, name: str, values: Iterable[str], key: Key) -> None:
         """Take the object at `key` out of the buckets of `values`, and the buckets that this empties out of the index."""
         index = self._indexes[name]
         for value in values:

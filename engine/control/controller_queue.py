@@ -18,6 +18,7 @@ from engine.api.cause import current_origin
 from engine.control.cache import Key
 from engine.control.workqueue import MAX_CAUSES, WorkQueue
 from engine.sim.clock import Clock
+from engine.sim.wakeup import Signal
 from store import Cause
 
 _NS: Final = 1_000_000_000
@@ -31,7 +32,9 @@ class ControllerQueue:
     actor: str
     core: WorkQueue[Key]
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _timer: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _timer: Signal = attrs.field(
+        default=attrs.Factory(lambda self: Signal(self.clock), takes_self=True), init=False
+    )
 
     def add(self, key: Key) -> None:
         """Reconcile `key` soon."""
@@ -82,15 +85,14 @@ class ControllerQueue:
     async def run_timers(self) -> None:
         """Bring delayed keys into the queue when they are due, until cancelled."""
         while True:
-            self._timer = trio.Event()
+            self._timer.clear()
             due = self.core.next_wake()
             if due is None:
                 await self._timer.wait()
                 continue
             delay = due - self.clock.now_ns()
             if delay > 0:
-                with trio.move_on_after(delay / _NS):
-                    await self._timer.wait()
+                await self._timer.wait_for(delay / _NS)
             available = self.core.wake(self.clock.now_ns())
             if available:
                 self._lot.unpark(count=available)

@@ -23,6 +23,7 @@ from engine.objects.core import Event, EventSource
 from engine.objects.meta import KubeObject, ObjectMeta, ObjectReference
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
+from engine.sim.wakeup import Wakeup
 from store import Origin
 
 QUEUE_SIZE: Final = 1000
@@ -38,6 +39,9 @@ class EventType(enum.Enum):
 
     NORMAL = "Normal"
     WARNING = "Warning"
+
+
+_TYPES: Final = tuple(each.value for each in EventType)
 
 
 def reference_to(obj: KubeObject) -> ObjectReference:
@@ -78,7 +82,7 @@ class EventRecorder:
     modern: bool = False
     _correlator: EventCorrelator = attrs.field(factory=EventCorrelator, init=False)
     _queue: deque[tuple[Verdict, Origin]] = attrs.field(factory=deque, init=False)
-    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _wake: Wakeup = attrs.field(factory=Wakeup, init=False)
     _sending: bool = attrs.field(default=False, init=False)
     _events: Lru[RemarkKey, Event] = attrs.field(factory=Lru, init=False)
     """As the server has them, for the next count."""
@@ -92,7 +96,9 @@ class EventRecorder:
     ) -> None:
         """Tell an Event; never waits. `type_` is "Normal" or "Warning". Raises ValueError for another type."""
         involved = obj if isinstance(obj, ObjectReference) else reference_to(obj)
-        remark = Remark(involved, EventType(type_).value, reason, message)
+        if type_ not in _TYPES:
+            raise ValueError(f"an Event is of type {' or '.join(_TYPES)}, not {type_!r}")
+        remark = Remark(involved, type_, reason, message)
         self._told += 1
         # One that finds the queue full was never said: it is not counted either.
         verdict = (
@@ -104,7 +110,7 @@ class EventRecorder:
             self._dropped += 1
             return
         self._queue.append((verdict, current_origin()))
-        self._wake.set()
+        self._wake.wake()
 
     @property
     def idle(self) -> bool:
@@ -125,7 +131,6 @@ class EventRecorder:
                         await self._deliver(verdict)
                 finally:
                     self._sending = False
-            self._wake = trio.Event()
             await self._wake.wait()
 
     async def _deliver(self, verdict: Verdict) -> None:

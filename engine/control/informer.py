@@ -211,6 +211,8 @@ class Informer(Generic[T]):
 
     def _put(self, obj: T, revision: int) -> None:
         old = self.cache.put(obj)
+        if not self._handlers:
+            return
         if old is None:
             self._deliver(Change(ChangeType.ADDED, None, obj, revision))
         elif old.metadata.resource_version != obj.metadata.resource_version:
@@ -224,10 +226,9 @@ class Informer(Generic[T]):
             )
 
     def _deliver(self, change: Change[T]) -> None:
-        if self._handlers:
-            set_origin(Origin(actor=current_origin().actor, causes=(change.revision,)))
-            for handler in self._handlers:
-                handler(change)
+        set_origin(Origin(current_origin().actor, "", (change.revision,)))
+        for handler in self._handlers:
+            handler(change)
 
 
 def _revision_unavailable(error: ApiError) -> bool:

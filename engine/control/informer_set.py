@@ -26,10 +26,17 @@ class InformerSet:
     draws: Draws
     actor: str
     _informers: dict[Resource, Informer[KubeObject]] = attrs.field(factory=dict, init=False)
+    _by_kind: dict[type[KubeObject] | Resource, Informer[KubeObject]] = attrs.field(
+        factory=dict, init=False
+    )
+    """The same by what they were asked for with: reconcilers ask all the time."""
     _sealed: bool = attrs.field(default=False, init=False)
 
     def __call__(self, kind: type[T] | Resource) -> Informer[T]:
-        return self.get(kind)
+        known = self._by_kind.get(kind)
+        if known is None:
+            known = self._by_kind[kind] = cast("Informer[KubeObject]", self.get(kind))
+        return cast("Informer[T]", known)
 
     def __iter__(self) -> Iterator[Informer[KubeObject]]:
         return iter(self._informers.values())

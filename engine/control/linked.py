@@ -26,7 +26,6 @@ from engine.api.request import (
     WatchStream,
 )
 from engine.objects.meta import KubeObject
-from engine.sim.lifecycle import State
 from engine.sim.link import Link
 from engine.sim.process import Process
 
@@ -46,7 +45,7 @@ class LinkedEndpoint:
 
     @property
     def _undisturbed(self) -> bool:
-        return self.link.clear and self.process.state is State.RUNNING
+        return self.link.clear and self.process.running
 
     async def request(self, request: Request) -> Answer:
         """Carry out `request` over the link.

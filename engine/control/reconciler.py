@@ -25,7 +25,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
-import trio
 
 from engine.api.cause import current_origin, set_causes
 from engine.control.cache import Change, Key
@@ -202,7 +201,7 @@ class Reconciler:
 
         The timer is then a cause of what follows: the only one in a loop, one more in a reconcile.
         """
-        await trio.sleep(seconds)
+        await self.clock.sleep(seconds)
         await self._gate()
         origin = current_origin()
         timer = (f"timer:{origin.actor}",)

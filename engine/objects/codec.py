@@ -14,6 +14,7 @@ work: what it returns is what packing again would return, since objects are immu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 import attrs
@@ -80,35 +81,44 @@ class ObjectCodec:
 
     def _packer_by_fields(self, cls: type[ApiType], head: Mapping[str, str]) -> _Pack:
         """A packer that joins the packed fields, so that those of shared parts can be looked up."""
-        emitters = [(form.outside, form.name, self._emitter(form)) for form in field_forms(cls)]
+        fields = [
+            (form.outside, form.name, form.default, self._emitter(form))
+            for form in field_forms(cls)
+        ]
         for key, text in head.items():
-            emitters.append((key, "extra", _constant(_pack(key) + _pack(text))))
-        steps = [(name, emit) for _, name, emit in sorted(emitters, key=lambda step: step[0])]
+            fields.append((key, "extra", _NOTHING, _constant(_pack(key) + _pack(text))))
+        fields.sort(key=lambda field: field[0])
+        values_of = attrgetter("extra", *(name for _, name, _, _ in fields))
+        steps = [(default, emit) for _, _, default, emit in fields]
         pack_plain = _plain_packer(unstructure_hook(cls))
 
-        def pack_by_fields(value: object) -> bytes:
-            if getattr(value, "extra") is not EMPTY_EXTRA:  # noqa: B009 -- all that is known is the name
-                return pack_plain(value)
-            parts = [part for name, emit in steps if (part := emit(getattr(value, name)))]
+        def pack_by_fields(obj: object) -> bytes:
+            extra, *values = values_of(obj)
+            if extra is not EMPTY_EXTRA:
+                return pack_plain(obj)
+            parts = [
+                part
+                for value, (default, emit) in zip(values, steps, strict=True)
+                if value is not default and (part := emit(value))
+            ]
             return _map_header(len(parts)) + b"".join(parts)
 
         return pack_by_fields
 
     def _emitter(self, form: FieldForm) -> _Pack:
-        """Packs key and value of one field, or nothing where it has its default."""
+        """Packs key and value of one field that has not its very default; nothing where it equals that."""
         key, default = _pack(form.outside), form.default
         pack_value = self._value_packer(form)
         if writes_nothing(default):
 
             def emit_object(value: object) -> bytes:
-                if value is default or (packed := pack_value(value)) == _EMPTY_MAP:
-                    return b""
-                return key + packed
+                packed = pack_value(value)
+                return b"" if packed == _EMPTY_MAP else key + packed
 
             return emit_object
 
         def emit(value: object) -> bytes:
-            return b"" if value is default or value == default else key + pack_value(value)
+            return b"" if value == default else key + pack_value(value)
 
         return emit
 
@@ -153,6 +163,8 @@ _pack: Final[_Pack] = msgpack.Packer(use_bin_type=True, unicode_errors="surrogat
 _map_header: Final[Callable[[int], bytes]] = msgpack.Packer().pack_map_header
 _array_header: Final[Callable[[int], bytes]] = msgpack.Packer().pack_array_header
 _EMPTY_MAP: Final = b"\x80"
+_NOTHING: Final = object()
+"""The default of what has none."""
 
 
 def _plain_packer(write: Callable[..., object] | None) -> _Pack:

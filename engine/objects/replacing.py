@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from functools import cache
+from typing import TypeVar, cast
 
 import attrs
 
@@ -16,7 +17,11 @@ from engine.objects.base import EMPTY_EXTRA, ApiType
 
 V = TypeVar("V")
 
-_copiers: Final[dict[tuple[object, ...], Callable[..., object]]] = {}
+
+@cache
+def copier(cls: type, *names: str) -> Callable[..., object]:
+    """The function (object, *values) -> copy that `replaced` uses, for those who always replace the same fields."""
+    return _make_copier(cls, names)
 
 
 def replaced(obj: V, **changes: object) -> V:
@@ -25,11 +30,7 @@ def replaced(obj: V, **changes: object) -> V:
     `__init__` does not run: the other fields have been through it, and the new ones must be as it would leave them. A value
     with fields that its type does not model goes through `attrs.evolve`, which keeps `extra` as `ApiType` wants it.
     """
-    cls = type(obj)
-    copier = _copiers.get((cls, *changes))
-    if copier is None:
-        copier = _copiers[cls, *changes] = _make_copier(cls, tuple(changes))
-    return cast("V", copier(obj, *changes.values()))
+    return copier(type(obj), *changes)(obj, *changes.values())  # type: ignore[return-value]  # a V, as written
 
 
 def _make_copier(cls: type, names: tuple[str, ...]) -> Callable[..., object]:

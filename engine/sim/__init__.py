@@ -34,6 +34,7 @@ from engine.sim.progress import (
     process_name,
 )
 from engine.sim.simulation import Simulation
+from engine.sim.wakeup import Signal, Wakeup
 
 __all__ = [
     "EPOCH_US",
@@ -62,10 +63,12 @@ __all__ = [
     "Processes",
     "Scheduler",
     "SeededScheduler",
+    "Signal",
     "Simulation",
     "SimulationError",
     "State",
     "UnsupportedTrio",
+    "Wakeup",
     "format_duration",
     "open_processes",
     "parse_duration",

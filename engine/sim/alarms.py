@@ -11,15 +11,18 @@ which goes when its time comes: undoing it is the same in whatever order trio ca
 from __future__ import annotations
 
 import heapq
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
+
+from engine.sim.timers import Sleeper
 
 if TYPE_CHECKING:
     from engine.sim.clock import Clock
 
 
-class _Sleeper:
+class _Alarm:
     """One who waits; `task` is None once it has been cancelled."""
 
     __slots__ = ("task",)
@@ -38,11 +41,13 @@ class Alarms:
 
     def __init__(self, clock: Clock) -> None:
         self._clock: Final = clock
-        self._heap: list[tuple[int, int, _Sleeper]] = []
+        self._heap: list[tuple[int, int, _Alarm]] = []
         self._serial = 0
         """Of entries that are due together the first to be made is woken first."""
-        self._scope: trio.CancelScope | None = None
-        """What the system task waits in; None before there is one."""
+        self._started = False
+        """Whether there is a system task."""
+        self._waiting: Sleeper | trio.CancelScope | None = None
+        """What it waits in: its deadline is moved when an earlier alarm is set."""
 
     def __len__(self) -> int:
         """How many wait, the cancelled ones included until their time comes."""
@@ -53,27 +58,33 @@ class Alarms:
         if due_ns <= self._clock.now_ns():
             await trio.lowlevel.checkpoint()
             return
-        sleeper = _Sleeper(trio.lowlevel.current_task())
+        sleeper = _Alarm(trio.lowlevel.current_task())
         self._serial += 1
         heapq.heappush(self._heap, (due_ns, self._serial, sleeper))
-        if self._scope is None:
-            self._scope = trio.CancelScope()
+        if not self._started:
+            self._started = True
             trio.lowlevel.spawn_system_task(self._run, name="alarms")
-        if self._heap[0][2] is sleeper:
-            self._scope.deadline = self._clock.trio_time(due_ns)
+        if self._waiting is not None and self._heap[0][2] is sleeper:
+            self._waiting.deadline = self._clock.trio_time(due_ns)
         await trio.lowlevel.wait_task_rescheduled(sleeper.abort)
 
     async def _run(self) -> None:
         """Wake whoever is due, for ever."""
+        heap = self._heap
         while True:
-            assert self._scope is not None
-            with self._scope:
-                await trio.sleep_forever()
-            now, heap = self._clock.now_ns(), self._heap
+            await self._sleep(self._clock.trio_time(heap[0][0]) if heap else inf)
+            now = self._clock.now_ns()
             while heap and heap[0][0] <= now:
                 task = heapq.heappop(heap)[2].task
                 if task is not None:
                     trio.lowlevel.reschedule(task)
-            self._scope = trio.CancelScope()
-            if heap:
-                self._scope.deadline = self._clock.trio_time(heap[0][0])
+
+    async def _sleep(self, deadline: float) -> None:
+        """Until then, or until what `_waiting` is moved to."""
+        timers = self._clock.timers
+        if timers is None:
+            with trio.CancelScope(deadline=deadline) as self._waiting:
+                await trio.sleep_forever()
+        else:
+            self._waiting = timers.add(deadline, trio.lowlevel.current_task())
+            await trio.lowlevel.wait_task_rescheduled(self._waiting.abort)

@@ -12,6 +12,7 @@ from typing import Final, Self
 import trio
 
 from engine.sim.alarms import Alarms
+from engine.sim.timers import Timers
 
 EPOCH_US: Final = 1_767_225_600_000_000
 """2026-01-01T00:00:00Z in Unix microseconds: when every simulation starts, whatever the day."""
@@ -30,18 +31,21 @@ class Clock:
     Made and read inside `trio.run` only; elsewhere trio raises `RuntimeError`.
     """
 
-    __slots__ = ("_alarms", "_start", "epoch_us")
+    __slots__ = ("_alarms", "_read", "_start", "epoch_us", "timers")
 
-    def __init__(self, *, epoch_us: int) -> None:
+    def __init__(self, *, epoch_us: int, timers: Timers | None = None) -> None:
         self.epoch_us: Final = epoch_us
         """Unix microseconds at the start of the run; recorded in the log's header."""
-        self._start: Final = trio.current_time()
+        self._read: Final = trio.current_time if timers is None else timers.now
+        self._start: Final = self._read()
+        self.timers: Final = timers
+        """Those of the simulation; None outside of one."""
         self._alarms: Final = Alarms(self)
 
     @classmethod
-    def virtual(cls) -> Self:
+    def virtual(cls, timers: Timers | None = None) -> Self:
         """The clock of a simulation: the calendar starts at `EPOCH_US`."""
-        return cls(epoch_us=EPOCH_US)
+        return cls(epoch_us=EPOCH_US, timers=timers)
 
     @classmethod
     def wall(cls) -> Self:
@@ -53,15 +57,22 @@ class Clock:
 
     def now_us(self) -> int:
         """Microseconds since the start of the run; never goes back."""
-        return round((trio.current_time() - self._start) * _US)
+        return round((self._read() - self._start) * _US)
 
     def now_ns(self) -> int:
         """Nanoseconds since the start of the run, in whole microseconds: finer, trio's float would show its last bits."""
-        return round((trio.current_time() - self._start) * _US) * 1000
+        return round((self._read() - self._start) * _US) * 1000
 
     def now(self) -> float:
         """Seconds since the start of the run, to the microsecond: for arithmetic with durations."""
         return self.now_us() / _US
+
+    async def sleep(self, seconds: float) -> None:
+        """As `trio.sleep`, and in a simulation cheaper (timers.py)."""
+        if self.timers is None:
+            await trio.sleep(seconds)
+        else:
+            await self.timers.sleep(seconds)
 
     async def sleep_until(self, due_ns: int) -> None:
         """Sleep until a time that `now_ns` will show; for the timers that thousands have, cheaper than `trio.sleep` (alarms.py)."""
@@ -73,4 +84,4 @@ class Clock:
 
     def unix_us(self) -> int:
         """The calendar: Unix microseconds."""
-        return self.epoch_us + self.now_us()
+        return self.epoch_us + round((self._read() - self._start) * _US)

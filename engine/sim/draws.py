@@ -25,6 +25,8 @@ SUFFIX_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_SUFFIX: Final = 40
 """27**40 < 2**192: a suffix of this length is still nearly uniform when taken from 256 bits."""
 
+_VARIANT: Final = {f"{n:x}": f"{n & 3 | 8:x}" for n in range(16)}
+"""The digit of a uid that holds the variant of RFC 9562, from a digit of any value."""
 _UNIT: Final = 2.0**-53
 
 
@@ -121,11 +123,9 @@ class Draws:
         """A uid in the shape of a version-4 UUID, caused by the path: `uid("apps/replicasets", owner_uid, 3)`."""
         state = self._uids.copy()
         state.update("\0".join(map(str, path)).encode())
-        digest = int.from_bytes(state.digest(), "big")
-        digest = digest & ~(0xF << 76) | 4 << 76  # version 4
-        digest = digest & ~(0x3 << 62) | 2 << 62  # the variant of RFC 9562
-        text = f"{digest:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        text = state.hexdigest()
+        variant = _VARIANT[text[16]]
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def suffix(self, *path: str | int, length: int = 5) -> str:
         """The random part of a generated name, caused by the path; five letters are what the API server appends."""

@@ -12,7 +12,7 @@ A partition that begins while a message is on its way stops that message too.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -73,8 +73,8 @@ class _Lane:
 
     __slots__ = ("cut", "label", "sent")
 
-    def __init__(self, label: str) -> None:
-        self.cut: Final = Holds()
+    def __init__(self, label: str, on_free: Callable[[], None]) -> None:
+        self.cut: Final = Holds(on_free)
         self.label: Final = label
         self.sent = 0
 
@@ -95,12 +95,13 @@ class Link:
         quality: LinkQuality = PERFECT,
     ) -> None:
         self.name: Final = name
-        self.quality: LinkQuality = quality
-        """May be replaced at any time; messages on their way keep what they drew."""
+        self._quality = quality
         self._draws: Final = draws
         self._process: Final = process
-        self._there: Final = _Lane(f"link/{name}/{Direction.TO_SERVER.value}")
-        self._back: Final = _Lane(f"link/{name}/{Direction.TO_CLIENT.value}")
+        self._there: Final = _Lane(f"link/{name}/{Direction.TO_SERVER.value}", self._look)
+        self._back: Final = _Lane(f"link/{name}/{Direction.TO_CLIENT.value}", self._look)
+        self.clear = quality is PERFECT
+        """Whether messages pass at once: nothing cuts it, and it takes no time and loses nothing. Asked for each message."""
 
     def __repr__(self) -> str:
         cut = " ".join(
@@ -118,12 +119,21 @@ class Link:
         )
 
     @property
-    def clear(self) -> bool:
-        """Whether messages pass at once: nothing cuts it, and it takes no time and loses nothing."""
-        return not self._there.cut and not self._back.cut and self.quality is PERFECT
+    def quality(self) -> LinkQuality:
+        """May be replaced at any time; messages on their way keep what they drew."""
+        return self._quality
+
+    @quality.setter
+    def quality(self, quality: LinkQuality) -> None:
+        self._quality = quality
+        self._look()
+
+    def _look(self) -> None:
+        self.clear = not self._there.cut and not self._back.cut and self._quality is PERFECT
 
     def partition(self, direction: Direction = Direction.BOTH, reason: str = "") -> Sequence[Hold]:
         """Cut it, until all the holds returned are released; `heal` takes them."""
+        self.clear = False
         return tuple(lane.cut.take(reason) for lane in self._lanes(direction))
 
     def heal(self, holds: Sequence[Hold] | None = None) -> None:

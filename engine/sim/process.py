@@ -69,6 +69,8 @@ class Process:
         self._main: Final = main
         self._owner: Final = owner
         self._state = State.CREATED
+        self.running = False
+        """Whether its state is RUNNING. Asked for each message."""
         self._starts = 0
         self._failure: Exception | None = None
         self._holds: Final = Holds(on_free=self._resumed)
@@ -188,6 +190,7 @@ class Process:
 
     def _move(self, event: Event) -> None:
         self._state = next_state(self.name, self._state, event)
+        self.running = self._state is State.RUNNING
 
     def _resumed(self) -> None:
         if self._state is State.PAUSED:
