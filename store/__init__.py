@@ -32,6 +32,7 @@ from store.etcd_opening import open_etcd
 from store.etcd_reader import EtcdReader, read_etcd, read_etcd_header
 from store.files import AppendFile, FileLayer
 from store.frames import Torn
+from store.history import put_event
 from store.keys import ALL_KEYS, FROM_KEY, prefix_end
 from store.limits import Limits
 from store.opening import open_store
@@ -135,6 +136,7 @@ __all__ = [
     "open_etcd",
     "open_store",
     "prefix_end",
+    "put_event",
     "read_etcd",
     "read_etcd_header",
     "read_log",

@@ -27,7 +27,7 @@ from store.core import Core
 from store.errors import StoreFailed
 from store.etcd_origin import FOREIGN, Stamp, lease_ended, stamp_of
 from store.etcd_wire import Message, Wire, flag, key_of, number, part, parts
-from store.history import Commit
+from store.history import Commit, put_event
 from store.journal import CompactedTo, MemoryJournal
 from store.records import Event, EventType, KeyValue, Origin, Revision
 from store.watchers import Watcher, WatcherState
@@ -172,7 +172,8 @@ class Mirror:
             stamp = stamps.get(kv.mod_revision)
             time_ns = max(0, stamp.time_ns - self.epoch_ns) if stamp is not None else 0
             self.core.time_ns = max(self.core.time_ns, time_ns)
-            events.append(_put(kv, stamp.origin if stamp is not None else BASE, self.core.time_ns))
+            origin = stamp.origin if stamp is not None else BASE
+            events.append(put_event(kv, origin, self.core.time_ns))
         return events
 
     def value_of(self, key: str, revision: int, octets: bytes) -> object:
@@ -205,21 +206,6 @@ def _of_this_store(key: str) -> Iterator[None]:
         raise StoreFailed(
             f"etcd holds what is no value of this store at {key!r}: {error}"
         ) from error
-
-
-def _put(kv: KeyValue, origin: Origin, time_ns: int) -> Event:
-    return Event(
-        type=EventType.PUT,
-        key=kv.key,
-        value=kv.value,
-        revision=kv.mod_revision,
-        previous=0,
-        create_revision=kv.create_revision,
-        version=kv.version,
-        lease=kv.lease,
-        time_ns=time_ns,
-        origin=origin,
-    )
 
 
 def _revision_of(message: Message) -> int:

@@ -68,6 +68,22 @@ def key_value(event: Event) -> KeyValue:
     )
 
 
+def put_event(kv: KeyValue, origin: Origin, time_ns: int) -> Event:
+    """A key of a state as the PUT that left it; what was before is not known."""
+    return Event(
+        type=_PUT,
+        key=kv.key,
+        value=kv.value,
+        revision=kv.mod_revision,
+        previous=0,
+        create_revision=kv.create_revision,
+        version=kv.version,
+        lease=kv.lease,
+        time_ns=time_ns,
+        origin=origin,
+    )
+
+
 @attrs.define(eq=False, repr=False)
 class History:
     """The key space through time; the module tells how."""

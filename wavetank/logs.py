@@ -27,7 +27,6 @@ from store import (
     Compacted,
     EtcdReader,
     Event,
-    EventType,
     FutureRevision,
     InvalidRequest,
     Keep,
@@ -36,6 +35,7 @@ from store import (
     Origin,
     StoreError,
     is_etcd,
+    put_event,
     read_etcd,
     read_etcd_header,
     read_log,
@@ -96,7 +96,7 @@ class Log:
             head = self._head() if revision is None else revision
         state = ClusterState(self.scheme, EMPTY_REVISION)
         for kv in sorted(found, key=lambda kv: kv.mod_revision):
-            state.apply(_put(kv))
+            state.apply(put_event(kv, Origin(""), 0))
         state.revision = head
         return state
 
@@ -162,22 +162,6 @@ class Log:
             "causes": causes,
             "object": obj,
         }
-
-
-def _put(kv: KeyValue) -> Event:
-    """A key of a state as the event that `ClusterState` takes."""
-    return Event(
-        type=EventType.PUT,
-        key=kv.key,
-        value=kv.value,
-        revision=kv.mod_revision,
-        previous=0,
-        create_revision=kv.create_revision,
-        version=kv.version,
-        lease=kv.lease,
-        time_ns=0,
-        origin=Origin(""),
-    )
 
 
 _KEEP: Final = "keep"
