@@ -143,7 +143,7 @@ async def test_an_answer_of_something_else_is_none(etcd: EtcdProcess, said: str)
 @pytest.mark.parametrize("octets", [1_600_000, 3_000_000])
 async def test_what_is_too_large_is_refused(etcd: EtcdProcess, octets: int) -> None:
     """By etcd's own limit, or before that by its gRPC's: it did not happen, and never will."""
-    async with open_etcd(etcd.store_url, codec=CODEC, timing=IMPATIENT) as store:
+    async with open_etcd(etcd.store_url, codec=CODEC, timing=EtcdTiming()) as store:
         with pytest.raises(InvalidRequest, match="larg"):
             await store.put("a", "x" * octets, origin=USER)
         assert (await store.range("a")).count == 0
