@@ -6,7 +6,8 @@ and `after_crash` says what the next process finds. What was not synced may be
     kept       all of it: the process was killed, the operating system lives on
     lost       none of it
     prefix     the first operations, the last of them cut at any byte
-    subset     any of the 512-byte sectors written, the others as they were (holes read as zeros)
+    subset     any of the 512-byte sectors written, the others as they were (holes read as zeros); a sector that was written several times is as it
+               was after any of them, and never without an earlier one: it is written back from one page, whole
 
 and a file or the removal of a file may be lost too when its directory was not synced. A sync that fails leaves the pages clean, whatever of them the disk
 has (determinism-and-chaos.md 4.3), so that a second sync would succeed and mean nothing.
@@ -82,8 +83,22 @@ class Content:
                     kept[-1] = Write(last.offset, last.data[:cut])
                 return apply(self.durable, kept)
             case Survival.SUBSET:
-                pieces = [piece for operation in self.pending for piece in sectors(operation)]
-                return apply(self.durable, [piece for piece in pieces if random.random() < 0.7])
+                return apply(self.durable, self._written_back(random))
+
+    def _written_back(self, random: Random) -> list[Write | Truncate]:
+        """What of the unsynced operations reached the disk, sector by sector."""
+        kept: list[Write | Truncate] = []
+        stale: dict[int, None] = {}
+        for piece in (piece for operation in self.pending for piece in sectors(operation)):
+            lost = random.random() >= 0.7
+            if isinstance(piece, Write):
+                sector = piece.offset // SECTOR
+                if lost:
+                    stale[sector] = None
+                lost = sector in stale
+            if not lost:
+                kept.append(piece)
+        return kept
 
 
 def sectors(operation: Write | Truncate) -> list[Write | Truncate]:
@@ -143,6 +158,7 @@ class FaultyFile:
         fault = self.layer.step()
         content = self.content
         if fault:
+            self.layer.sync_failed = True
             content.durable = content.found(Survival.SUBSET, self.layer.random)
             content.pending.clear()
             raise OSError(fault, os.strerror(fault))
@@ -179,8 +195,14 @@ class FaultyLayer:
     """The error number of a step that fails; only steps that can fail so do."""
     most_at_once: int = 1 << 30
     """A write takes so many bytes at most."""
+    sync_failed: bool = False
     random: Random = attrs.field(factory=lambda: dice(0))
     steps: int = 0
+
+    @property
+    def writes_short(self) -> bool:
+        """Whether a write may take less than it was given, and be followed by another."""
+        return self.most_at_once < 1 << 30
 
     def step(self, half_done: object = None) -> int:
         """Count a step; returns its error number. Raises Crash, after half the work."""

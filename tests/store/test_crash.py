@@ -148,9 +148,11 @@ class Run:
         try:
             found = self.recover(layer)
         except (LogCorrupt, LogMissing) as error:
-            # What was lost in the middle of data that nobody meant to sync may be refused.
-            expected = survival is Survival.KEPT or self.durability is Durability.FSYNC
-            if self.opened and expected:
+            # What was lost in the middle of data that nobody meant to sync may be refused. So may a sector that was written back between two short
+            # writes of one record: its rest reads as zeros, and to take any zeros for a torn tail would take damage for one.
+            torn_sector = survival is Survival.SUBSET and self.layer.writes_short
+            expected = self.durability is Durability.FSYNC and not torn_sector
+            if self.opened and (survival is Survival.KEPT or expected):
                 raise AssertionError(f"refused, though nothing is missing: {error}") from error
             return None
         everything = self.accepted + self.trying
@@ -233,6 +235,16 @@ STEPS = st.tuples(st.sampled_from(KINDS), st.sampled_from([0, 1, 40, 490, 512, 1
 FAULTS = st.dictionaries(st.integers(0, 40), st.sampled_from([errno.ENOSPC, errno.EIO]), max_size=3)
 
 
+@example(  # two short writes in one sector
+    program=[],
+    durability=Durability.FSYNC,
+    layout="one segment",
+    crash_at=18,
+    survival=Survival.SUBSET,
+    faults={},
+    most_at_once=7,
+    seed=20,
+)
 @settings(max_examples=400, deadline=None)
 @given(
     program=st.lists(STEPS, max_size=20),
@@ -260,9 +272,8 @@ def test_random_crashes(  # noqa: PLR0917
     )
     run = Run(layer, durability, *LAYOUTS[layout])
     run.write(program)
-    failed_sync = any(number == errno.EIO for number in faults.values())
     left = layer.after_crash(survival, dice(seed))
-    if failed_sync and survival is Survival.KEPT:
+    if layer.sync_failed and survival is Survival.KEPT:
         # The operating system lives on, but a failed sync may have lost any sector.
         survival = Survival.SUBSET
     found = run.check(left, survival)
