@@ -73,11 +73,15 @@ class Core:
     _progress_ns: int = attrs.field(default=0, init=False)
     """When the next round of progress notifications is due, if a watcher wants them."""
     _execution: Execution = attrs.field(init=False)
+    _most_revisions: int = attrs.field(init=False)
+    """How many revisions may be in memory before some are forgotten, if the journal has them."""
     _feeds: dict[Watcher, Iterator[Commit]] = attrs.field(factory=dict, init=False)
     """Where each watcher that catches up from the log has got to in it."""
 
     def __attrs_post_init__(self) -> None:
         self._execution = Execution(self.history, self.leases, self.range, self.codec.encode)
+        window = self.limits.window_revisions
+        self._most_revisions = window + window // _WINDOW_SLACK
 
     def __repr__(self) -> str:
         return f"<Core {self.history!r} {self.watchers!r} {self.leases!r}>"
@@ -92,17 +96,18 @@ class Core:
     def _commit(
         self, txn: Txn, origin: Origin, now_ns: int, ends_lease: int = 0
     ) -> tuple[TxnResult, list[Watcher]]:
-        time_ns = max(now_ns, self.time_ns)
+        history = self.history
+        time_ns = now_ns if now_ns > self.time_ns else self.time_ns  # noqa: FURB136 - a call less
         try:
             result = self._execution.execute(txn, origin, time_ns)
-            commit = self.history.open_commit()
+            commit = history.open_commit()
             if not commit:
                 return result, []
             self.journal.append(commit, ends_lease)
         except BaseException:
-            self.history.abort()
+            history.abort()
             raise
-        self.history.seal(commit)
+        history.seal(commit)
         self.time_ns = time_ns
         self.leases.follow(commit)
         self._shrink()
@@ -111,9 +116,8 @@ class Core:
     def _shrink(self) -> None:
         if not self.journal.keeps_history:
             return
-        window = self.limits.window_revisions
-        if self.history.revisions_in_memory > window + window // _WINDOW_SLACK:
-            self.history.forget(Revision(self.history.head + 1 - window))
+        if self.history.revisions_in_memory > self._most_revisions:
+            self.history.forget(Revision(self.history.head + 1 - self.limits.window_revisions))
         oldest = self.journal.oldest
         if oldest > 1 and oldest > self.compacted:
             # Dropped from the log; the window may have it still.

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from store.core import Core
+from store.drafts import maker
 from store.errors import NoSpace, StoreClosed, StoreError, StoreFailed
 from store.keys import KeyRange
 from store.leases import SECOND_NS
@@ -40,6 +41,9 @@ from store.watchers import Watcher
 
 ClockNs: TypeAlias = Callable[[], int]
 """Nanoseconds since the start of the run."""
+
+_put: Final = maker(Put)
+_txn: Final = maker(Txn)
 
 _RETRY_SECONDS: Final = 1.0
 """How long the end of a lease waits for room on the disk before it is tried again."""
@@ -128,9 +132,14 @@ class EmbeddedStore:
         """Run a transaction. Raises InvalidRequest, LeaseNotFound, NoSpace, and what its reads raise."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_open()
-        result, to_wake = self.core.commit(txn, origin, self.clock())
-        _wake(to_wake)
-        await self._answer()
+        core = self.core
+        result, to_wake = core.commit(txn, origin, self.clock())
+        for watcher in to_wake:
+            watcher.wake()
+        # As `_answer` does it: every write passes here, and a call less is a hundredth of it.
+        position = core.journal.position
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self.settle(position)
         return result
 
     async def put(  # noqa: PLR0913 - etcd's options
@@ -145,15 +154,8 @@ class EmbeddedStore:
         ignore_lease: bool = False,
     ) -> PutResult:
         """A transaction of one put."""
-        put = Put(
-            key,
-            value,
-            lease=lease,
-            prev_kv=prev_kv,
-            ignore_value=ignore_value,
-            ignore_lease=ignore_lease,
-        )
-        response = (await self.txn(Txn(success=(put,)), origin=origin)).responses[0]
+        put = _put(key, value, lease, prev_kv, ignore_value, ignore_lease)
+        response = (await self.txn(_txn((), (put,), ()), origin=origin)).responses[0]
         assert isinstance(response, PutResult)
         return response
 
@@ -269,7 +271,8 @@ class EmbeddedStore:
         """Raises StoreClosed, StoreFailed."""
         if self._closed:
             raise StoreClosed("the store is closed")
-        self._check_failed()
+        if self._failure is not None:
+            self._check_failed()
 
     def _check_failed(self) -> None:
         if self._failure is not None:
@@ -283,7 +286,8 @@ class EmbeddedStore:
 
     def settle(self, position: int) -> None:
         """Make what had happened by `position` of the journal durable. Raises StoreFailed, from now on always."""
-        self._check_failed()
+        if self._failure is not None:
+            self._check_failed()
         try:
             self.core.journal.settle(position)
         except StoreFailed as error:

@@ -52,6 +52,10 @@ from store.segments import (
 )
 from store.snapshots import Snapshots, chained_commits, header_of, snapshot_at
 
+_NONE: Final = Durability.NONE
+_FSYNC: Final = Durability.FSYNC
+"""A member of an enumeration costs a look-up at every use; these are asked for with every record."""
+
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -206,12 +210,14 @@ class FileJournal:
     def append(self, commit: Commit, ends_lease: int) -> None:
         """Write a commit, and with it the end of a lease. Raises NoSpace, StoreFailed, and what the codec raises."""
         codec = self.codec
-        events = [encode_event(event, codec) for event in commit]
+        events: list[bytes] = []
+        for event in commit:
+            events.append(encode_event(event, codec))  # noqa: PERF401 - most commits are one event, and a comprehension is a call
         revision = commit[0].revision
         self._write(commit_frame(revision, ends_lease, events, self._prefix))
         self._revision = revision
-        for event in events:
-            self._digest.add(event)
+        for data in events:
+            self._digest.add(data)
         self._snapshots.follow(commit, events)
         if ends_lease:
             self._snapshots.note(LeaseEnded(ends_lease))
@@ -222,11 +228,12 @@ class FileJournal:
         self._snapshots.note(mark)
 
     def _write(self, data: bytes) -> None:
-        self._check_usable()
+        if self._failure is not None:
+            self._check_usable()
         size = self._written + self._buffered
         if size + len(data) > self.limits.segment_bytes and size > len(MAGIC):
             self._next_segment()
-        if self.durability is not Durability.NONE:
+        if self.durability is not _NONE:
             self._append_to(self._open_file(), data)
             return
         if self._buffered >= self.limits.write_buffer_bytes:
@@ -289,8 +296,9 @@ class FileJournal:
         A later record does not make a caller wait: else the first writer of a round, once answered, would have its next record
         synced by the second, and so on (tests/store/test_filelog.py, test_writers_of_the_same_moment_share_a_sync).
         """
-        self._check_usable()
-        if position > self._synced and self.durability is Durability.FSYNC:
+        if self._failure is not None:
+            self._check_usable()
+        if position > self._synced and self.durability is _FSYNC:
             self._sync(self._open_file())
 
     def _sync(self, file: AppendFile) -> None:

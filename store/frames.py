@@ -65,7 +65,7 @@ def frame_of(parts: list[bytes]) -> bytes:
     parts.append(_PADDING[length & 3])
     body = b"".join(parts)
     lengths = _LENGTHS.pack(length, crc32(body))
-    return lengths + _CHECKSUM.pack(crc32(lengths)) + body
+    return b"".join((lengths, _CHECKSUM.pack(crc32(lengths)), body))
 
 
 def synced_prefix(synced: int) -> bytes:

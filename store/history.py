@@ -32,6 +32,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from store.drafts import maker
 from store.errors import Compacted, FutureRevision
 from store.keys import KeyRange, SortedKeys
 from store.records import (
@@ -54,17 +55,16 @@ Encode: TypeAlias = Callable[[object], bytes]
 
 _revision_of: Final = attrgetter("revision")
 _PUT: Final = EventType.PUT
+_DELETE: Final = EventType.DELETE
+
+_event: Final = maker(Event)
+_key_value: Final = maker(KeyValue)
 
 
 def key_value(event: Event) -> KeyValue:
     """The state that a PUT leaves."""
-    return KeyValue(
-        key=event.key,
-        value=event.value,
-        create_revision=event.create_revision,
-        mod_revision=event.revision,
-        version=event.version,
-        lease=event.lease,
+    return _key_value(
+        event.key, event.value, event.create_revision, event.revision, event.version, event.lease
     )
 
 
@@ -109,43 +109,41 @@ class History:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def put(
-        self, key: str, value: object, lease: int, origin: Origin, time_ns: int
-    ) -> Event | None:
-        """Write a key in the open revision; returns its state before, if it existed."""
+    def put(self, key: str, value: object, lease: int, origin: Origin, time_ns: int) -> Event:
+        """Write a key in the open revision."""
         revision = Revision(self.head + 1)
-        before = self.newest(key)
-        event = Event(
-            type=_PUT,
-            key=key,
-            value=value,
-            revision=revision,
-            previous=before.revision if before else 0,
-            create_revision=before.create_revision if before else revision,
-            version=before.version + 1 if before else 1,
-            lease=lease,
-            time_ns=time_ns,
-            origin=origin,
+        versions = self._versions.get(key)
+        before = None if versions is None else versions[-1]
+        if before is not None and before.type is not _PUT:
+            before = None
+        event = _event(
+            _PUT,
+            key,
+            value,
+            revision,
+            before.revision if before else 0,
+            before.create_revision if before else revision,
+            before.version + 1 if before else 1,
+            lease,
+            time_ns,
+            origin,
         )
-        self._add(event)
-        return before
+        if versions is None:
+            self._versions[key] = [event]
+        else:
+            versions.append(event)
+        self._open.append(event)
+        if before is None:
+            self._move(key, alive=True, known=versions is not None)
+        return event
 
     def delete(self, gone: Sequence[Event], origin: Origin, time_ns: int) -> None:
         """Delete keys in the open revision, given by their newest PUTs."""
         revision = Revision(self.head + 1)
         for before in gone:
             self._add(
-                Event(
-                    type=EventType.DELETE,
-                    key=before.key,
-                    value=None,
-                    revision=revision,
-                    previous=before.revision,
-                    create_revision=0,
-                    version=0,
-                    lease=0,
-                    time_ns=time_ns,
-                    origin=origin,
+                _event(
+                    _DELETE, before.key, None, revision, before.revision, 0, 0, 0, time_ns, origin
                 )
             )
 

@@ -35,6 +35,7 @@ _HEAD_BYTES: Final = 64 * 1024
 """More than the head of any segment but the first."""
 
 _COMMIT: Final = Struct("<cqq")
+_COMMIT_AND_LENGTH: Final = Struct("<cqqI")
 _LENGTH: Final = Struct("<I")
 
 
@@ -114,8 +115,9 @@ def commit_frame(
     revision: int, ends_lease: int, events: Sequence[bytes], prefix: bytes = b""
 ) -> bytes:
     """The record of a commit, framed: every event passes here, so its bytes are joined once."""
-    parts = [prefix, _COMMIT.pack(b"E", revision, ends_lease)]
-    for event in events:
+    first = events[0]
+    parts = [prefix + _COMMIT_AND_LENGTH.pack(b"E", revision, ends_lease, len(first)), first]
+    for event in events[1:]:
         parts.append(_LENGTH.pack(len(event)))
         parts.append(event)
     return frame_of(parts)

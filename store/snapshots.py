@@ -242,12 +242,14 @@ class Snapshots:
     def follow(self, commit: Commit, encoded: Sequence[bytes]) -> None:
         """Take the events of a commit, with their bytes."""
         states = self._states
+        size = 0
         for event, data in zip(commit, encoded):  # noqa: B905 - one for one; strict costs on every event
             if event.type is _PUT:
                 states[event.key] = data
             else:
                 states.pop(event.key, None)
-            self._since += len(data)
+            size += len(data)
+        self._since += size
         self._last = encoded
         self._events += len(encoded)
         self._time_ns = commit[0].time_ns

@@ -8,9 +8,11 @@ caller then aborts the open revision.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
 
+from store.drafts import maker
 from store.errors import DuplicateKey, InvalidRequest, KeyNotFound, LeaseNotFound
 from store.history import Encode, History, key_value
 from store.keys import KeyRange
@@ -33,6 +35,9 @@ from store.records import (
     TxnResult,
 )
 
+_put_result: Final = maker(PutResult)
+_txn_result: Final = maker(TxnResult)
+
 
 def validate(txn: Txn, limits: Limits) -> None:
     """Raises InvalidRequest for what no state could make right, and of that DuplicateKey last, as etcd does."""
@@ -45,14 +50,15 @@ def validate(txn: Txn, limits: Limits) -> None:
 
 def _validate(txn: Txn, most: int) -> None:
     """`most` is how many compares or operations a list may have."""
-    longest = max(len(txn.compares), len(txn.success), len(txn.failure))
+    success, failure = txn.success, txn.failure
+    longest = max(len(txn.compares), len(success), len(failure))
     if longest > most:
         raise InvalidRequest(
             f"{longest} compares or operations in one transaction; at most {most} are allowed here"
         )
     for compare in txn.compares:
         _validate_key(compare)
-    for operation in (*txn.success, *txn.failure):
+    for operation in (*success, *failure) if failure else success:
         if isinstance(operation, Txn):
             # As in etcd (checkTxnRequest): a nested one may have what those around it leave.
             _validate(operation, most - longest)
@@ -68,7 +74,9 @@ def _validate_key(named: Get | Put | Delete | Compare) -> None:
 
 
 def _validate_operation(operation: Get | Put | Delete) -> None:
-    _validate_key(operation)
+    key = operation.key
+    if not key or not key.isascii():
+        _validate_key(operation)
     if isinstance(operation, Put):
         if operation.ignore_value and operation.value is not None:
             raise InvalidRequest(f"put of {operation.key!r}: a value, and ignore_value as well")
@@ -93,8 +101,10 @@ def _changed(operations: Sequence[Op]) -> tuple[dict[str, None], list[KeyRange]]
     deletes: list[KeyRange] = []
     for operation in operations:
         if isinstance(operation, Put):
-            new_puts, new_deletes = {operation.key: None}, []
-        elif isinstance(operation, Delete):
+            _refuse_put(operation.key, puts, deletes)
+            puts[operation.key] = None
+            continue
+        if isinstance(operation, Delete):
             new_puts, new_deletes = {}, [KeyRange.of(operation.key, operation.range_end)]
         elif isinstance(operation, Txn):
             then_puts, then_deletes = _changed(operation.success)
@@ -103,8 +113,7 @@ def _changed(operations: Sequence[Op]) -> tuple[dict[str, None], list[KeyRange]]
         else:
             continue
         for key in new_puts:
-            if key in puts or any(key in deleted for deleted in deletes):
-                raise DuplicateKey(key)
+            _refuse_put(key, puts, deletes)
         for deleted in new_deletes:
             for key in puts:
                 if key in deleted:
@@ -112,6 +121,12 @@ def _changed(operations: Sequence[Op]) -> tuple[dict[str, None], list[KeyRange]]
         puts |= new_puts
         deletes += new_deletes
     return puts, deletes
+
+
+def _refuse_put(key: str, puts: dict[str, None], deletes: list[KeyRange]) -> None:
+    """Raises DuplicateKey for a key that is changed already."""
+    if key in puts or (deletes and any(key in deleted for deleted in deletes)):
+        raise DuplicateKey(key)
 
 
 @attrs.define(eq=False)
@@ -147,7 +162,9 @@ class Execution:
         for operation in txn.success if holds else txn.failure:
             if isinstance(operation, Txn):
                 self._decide(operation, verdicts)
-            elif isinstance(operation, Put):
+            elif isinstance(operation, Put) and (
+                operation.lease or operation.ignore_value or operation.ignore_lease
+            ):
                 self._check_put(operation)
 
     def _check_put(self, put: Put) -> None:
@@ -195,15 +212,15 @@ class Execution:
 
     def _run(self, txn: Txn, verdicts: list[bool]) -> TxnResult:
         succeeded = verdicts.pop()
-        operations = txn.success if succeeded else txn.failure
-        responses = [self._operate(operation, verdicts) for operation in operations]
-        return TxnResult(
-            succeeded=succeeded, revision=self.history.current, responses=tuple(responses)
-        )
+        responses: list[OpResult] = []
+        for operation in txn.success if succeeded else txn.failure:
+            if isinstance(operation, Put):
+                responses.append(self._put(operation))
+            else:
+                responses.append(self._operate(operation, verdicts))
+        return _txn_result(succeeded, self.history.current, tuple(responses))
 
-    def _operate(self, operation: Op, verdicts: list[bool]) -> OpResult:
-        if isinstance(operation, Put):
-            return self._put(operation)
+    def _operate(self, operation: Delete | Get | Txn, verdicts: list[bool]) -> OpResult:
         if isinstance(operation, Delete):
             return self._delete(operation)
         if isinstance(operation, Get):
@@ -217,11 +234,9 @@ class Execution:
             assert present is not None, f"{put.key!r} was there, and nothing else may change it"
             value = present.value if put.ignore_value else value
             lease = present.lease if put.ignore_lease else lease
-        before = self.history.put(put.key, value, lease, self.origin, self.time_ns)
-        return PutResult(
-            prev_kv=key_value(before) if put.prev_kv and before else None,
-            revision=self.history.current,
-        )
+        before = self.history.newest(put.key) if put.prev_kv else None
+        event = self.history.put(put.key, value, lease, self.origin, self.time_ns)
+        return _put_result(None if before is None else key_value(before), event.revision)
 
     def _delete(self, delete: Delete) -> DeleteResult:
         gone = self._newest(delete.key, delete.range_end)

@@ -198,7 +198,10 @@ class WatcherGroup:
         """Offer a commit that has just happened; returns the watchers whose `wake` is to be called."""
         to_wake: list[Watcher] = []
         for event in commit:
-            for watcher in self.covering(event.key):
+            covering = self._known.get(event.key)
+            if covering is None:
+                covering = self.covering(event.key)
+            for watcher in covering:
                 if (
                     watcher.state is not _SYNCED
                     or event.revision < watcher.next_revision
