@@ -6,7 +6,7 @@ on, it first sorts the batch by the age of its tasks and then calls `_r.shuffle(
 the only scheduling decision left. So a run here
 
 - sets the switch, and puts an object of ours in the place of `_r`: its `shuffle` orders the batch by the seed (`SeededScheduler`), or by
-  whatever schedule is given: a recorded one, priorities, a search;
+  whatever scheduler is given: those of a `Schedule` (`schedules.py`), or a test's own;
 - uses `MockClock(autojump_threshold=0)`: virtual time jumps to the next timer when nothing is runnable, and reads no real clock; of it
   two methods are replaced by cheaper ones of the same meaning (`_virtual_clock`);
 - adds sleepers of ours to trio's deadlines (`_Deadlines`, `timers.py`), which wake in the same rounds as trio's and cost a tenth;
@@ -68,8 +68,8 @@ class Scheduler(Protocol):
     def shuffle(self, batch: list[trio.lowlevel.Task]) -> None:
         """Order the batch in place. It comes sorted by age, with two tasks at least, and **the last is run first**.
 
-        A task may be taken out if it is put back on the run queue. A `SimulationError` raised here ends the run;
-        it may be asked again while that unwinds.
+        Tasks may be taken out and put back on the run queue (`put_back`): they are in the next batch, with whoever was woken.
+        A `SimulationError` raised here ends the run; it may be asked again while that unwinds.
         """
 
 
@@ -90,6 +90,18 @@ class SeededScheduler:
         for last in range(len(batch) - 1, 0, -1):
             other = int(draw() * (last + 1))
             batch[last], batch[other] = batch[other], batch[last]
+
+
+def ages(batch: list[trio.lowlevel.Task]) -> list[int]:
+    """For each task a number of its own, the same one in every batch of the run; the older, the smaller. Only their order is
+    the same in another run.
+    """
+    return [task._counter for task in batch]  # noqa: SLF001 - what trio sorts by
+
+
+def put_back(tasks: list[trio.lowlevel.Task]) -> None:
+    """For a scheduler: have tasks that it took out of a batch run later, in the next round at the earliest."""
+    trio_run.GLOBAL_RUN_CONTEXT.runner.runq.extend(tasks)
 
 
 class _Hook:
@@ -174,12 +186,18 @@ def self_test() -> None:
         raise UnsupportedTrio(f"trio._core._run.{_SWITCH} is not there")
     if not isinstance(getattr(trio_run, _GENERATOR, None), random.Random):
         raise UnsupportedTrio(f"trio._core._run.{_GENERATOR} is not a random.Random")
+    if not hasattr(trio_run.Runner, "runq"):
+        raise UnsupportedTrio("a run has no queue that tasks can be put back on")
+    if not hasattr(trio.lowlevel.Task, "_counter"):
+        raise UnsupportedTrio("tasks have no number that they are sorted by")
     probe = _Probe()
     ran, seconds = _deterministic(probe.main, probe)
     if not probe.largest:
         raise UnsupportedTrio("the scheduler hook was not called with all runnable tasks")
     if probe.largest != sorted(probe.largest):
         raise UnsupportedTrio("the scheduler hook's batch is not sorted by age")
+    if probe.ages != sorted(probe.ages):
+        raise UnsupportedTrio("the numbers of tasks are not their ages")
     if ran != [*probe.largest[1::2], *probe.largest[0::2]]:
         raise UnsupportedTrio("tasks do not run in the order of the scheduler hook")
     if seconds != 3600.0:
@@ -187,15 +205,19 @@ def self_test() -> None:
 
 
 class _Probe:
-    """The self-test's program and its scheduler: wakes many tasks at once, and has the odd ones run first."""
+    """The self-test's program and its scheduler: wakes many tasks at once, and has the odd ones run first, the even ones when put back."""
 
     def __init__(self) -> None:
         self.largest: list[str] = []
+        self.ages: list[int] = []
 
     def shuffle(self, batch: list[trio.lowlevel.Task]) -> None:
         if len(batch) == _PROBES:
             self.largest = [task.name for task in batch]
-            batch[:] = [*batch[0::2][::-1], *batch[1::2][::-1]]
+            self.ages = ages(batch)
+            put_back(batch[0::2])
+            batch[:] = batch[1::2]
+        batch.reverse()
 
     async def main(self) -> tuple[list[str], float]:
         """The names in the order in which the tasks ran, and the time it took."""
@@ -307,6 +329,7 @@ def _switched(generator: _Generator) -> Iterator[None]:
     before = {name: getattr(trio_run, name) for name in (_SWITCH, _GENERATOR)}
     collecting = gc.isenabled()
     gc.disable()
+    gc.collect(1)  # what the run before still held when it ended: else many runs in one process keep it all
     setattr(trio_run, _SWITCH, True)
     setattr(trio_run, _GENERATOR, generator)
     try:
