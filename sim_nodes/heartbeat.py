@@ -36,7 +36,11 @@ from engine import (
     Uid,
     set_causes,
 )
+from sim_nodes.disturbances import Disturbances
+from sim_nodes.effects import delayed
 from sim_nodes.node_status import NodeRemark, StatusReport
+from sim_nodes.pressure import RESOURCES, Eviction
+from sim_nodes.texts import THRESHOLD_MET, reclaiming
 from sim_nodes.units import NS, next_tick, to_ns
 
 LEASE_NAMESPACE: Final = "kube-node-lease"
@@ -77,6 +81,11 @@ class Heartbeat:
     """Leases written."""
     reports: int = attrs.field(default=0, init=False)
     """Node statuses written."""
+
+    @property
+    def disturbances(self) -> Disturbances:
+        """What faults do to the machine."""
+        return self.report.runtime.disturbances
 
     @property
     def node_name(self) -> str:
@@ -122,13 +131,20 @@ class Heartbeat:
         period_ns = to_ns(self.settings.node_lease_duration * _LEASE_FRACTION)
         slot = self.draws.integer(f"kubelet/{self.node_name}/lease-phase", 0, _LEASE_SLOTS)
         phase_ns = period_ns * slot // _LEASE_SLOTS
-        lease = await self._ensure_lease()
+        lease: Lease | None = None
+        if not self.disturbances.silent:
+            lease = await self._ensure_lease()
         while True:
             now = self.clock.now_ns()
             due = next_tick(now + 1, period_ns=period_ns, phase_ns=phase_ns)
             await self.clock.sleep_until(due)
             await self.gate()
-            lease = await self._renew(lease)
+            if self.disturbances.late or self.disturbances.silent:
+                await delayed(self.disturbances.late, self.draws, "lease")
+                await self.gate()
+                if self.disturbances.silent:
+                    continue
+            lease = await self._ensure_lease() if lease is None else await self._renew(lease)
 
     async def _ensure_lease(self) -> Lease:
         """Read the lease and renew it, or make it; tries until it can."""
@@ -221,6 +237,12 @@ class Heartbeat:
 
     async def _try_report(self) -> None:
         """One tick: read from the informer, then from the server; what fails five times waits for the next tick."""
+        if self.disturbances.late or self.disturbances.silent:
+            await delayed(self.disturbances.late, self.draws, "status")
+            await self.gate()
+            if self.disturbances.silent:
+                self._dirty = True
+                return
         self._dirty = False
         node = self.node()
         for _ in range(_TRIES):
@@ -240,6 +262,15 @@ class Heartbeat:
             self._say(remarks)
             return
         self._dirty = True
+
+    def pressed(self, eviction: Eviction | None) -> None:
+        """The node's pressure may have changed; a pod is evicted because of it."""
+        node = self.node()
+        if node is not None and not self.report.healthy(node):
+            self.poke()
+        if eviction is not None:
+            message = reclaiming(RESOURCES[eviction.kind])
+            self._say([NodeRemark("Warning", THRESHOLD_MET, message)])
 
     def _say(self, remarks: list[NodeRemark]) -> None:
         # The kubelet names its node by its name for the uid: it tells Events before it knows better.

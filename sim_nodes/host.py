@@ -8,6 +8,7 @@ import attrs
 
 from engine import Draws, Settings, Time
 from sim_nodes.backoff import Backoff
+from sim_nodes.calendar import Calendar
 from sim_nodes.runtime import Runtime
 from sim_nodes.texts import Texts
 from sim_nodes.units import NS, next_tick, to_ns
@@ -78,6 +79,15 @@ class Host:
         """When the sync loop takes up what is due at `time_ns`: it looks once a second (syncCh)."""
         return next_tick(time_ns, period_ns=NS, phase_ns=self.started_ns)
 
+    @property
+    def calendar(self) -> Calendar:
+        """By how much the machine's clock is wrong."""
+        return self.runtime.disturbances.calendar
+
     def at(self, time_ns: int) -> Time:
         """The calendar time, as statuses carry it."""
-        return Time.of(self.epoch_us + time_ns // 1000)
+        return Time.of(self.epoch_us + time_ns // 1000 + self.calendar.error_us(time_ns))
+
+    def ns_of(self, time: Time) -> int:
+        """When the machine's clock shows that calendar time."""
+        return self.calendar.ns_of(time - self.epoch_us)

@@ -34,6 +34,7 @@ from engine import (
     current_origin,
     set_origin,
 )
+from sim_nodes.effects import delayed
 from sim_nodes.heartbeat import Heartbeat
 from sim_nodes.host import Host
 from sim_nodes.node_status import SimulatedNode, StatusReport, node_ip
@@ -99,9 +100,23 @@ class Kubelet:
         if self._parts is not None:
             self._parts.pods.poke(uid)
 
+    def look_again(self) -> None:
+        """A fault changed what all pods and the node meet."""
+        if self._parts is not None:
+            self._parts.pods.look_again()
+
+    async def _pass(self) -> None:
+        """Stand before the gate, and on a slow machine take one's time."""
+        await self.gate()
+        slow = self.runtime.disturbances.slow
+        if slow:
+            await delayed(slow, self.draws, self.actor)
+            await self.gate()
+
     async def run(self) -> None:
         """Be the kubelet until cancelled."""
         set_origin(Origin(actor=self.actor, causes=current_origin().causes))
+        self.runtime.thaw(self.clock.now_ns())  # where a kubelet starts the machine runs
         parts = self._parts = self._assemble()
         self._starts += 1
         async with trio.open_nursery() as nursery:
@@ -131,22 +146,23 @@ class Kubelet:
         )
         # The informers' long watches are the client's own affair; all else has the kubelet's short time-out.
         client = attrs.evolve(self.client, timeout_seconds=settings.kubelet_request_timeout)
+        calendar = clock.erring(self.runtime.disturbances.calendar.error_us)
         ip = node_ip(self.description, draws)
         pod_informer = self._informer(Pod, "pods", f"spec.nodeName={name}")
         node_informer = self._informer(Node, "nodes", f"metadata.name={name}")
         recorder = EventRecorder(
-            client=client, clock=clock, draws=draws, component="kubelet", host=name
+            client=client, clock=calendar, draws=draws, component="kubelet", host=name
         )
         writer = StatusWriter(
-            client=client, clock=clock, gate=self.gate, seen=pod_informer.get, started_ns=now
+            client=client, clock=clock, gate=self._pass, seen=pod_informer.get, started_ns=now
         )
         heartbeat = Heartbeat(
             client=client,
-            clock=clock,
+            clock=calendar,
             draws=draws,
             settings=settings,
             recorder=recorder,
-            gate=self.gate,
+            gate=self._pass,
             nodes=node_informer,
             report=StatusReport(
                 description=self.description,
@@ -168,12 +184,14 @@ class Kubelet:
         pods = PodLoop(
             actor=self.actor,
             clock=clock,
-            gate=self.gate,
+            gate=self._pass,
             host=host,
             writer=writer,
             recorder=recorder,
             node=heartbeat.node,
             images_changed=heartbeat.poke,
+            pressure=heartbeat.report.pressure,
+            pressed=heartbeat.pressed,
         )
         pod_informer.add_handler(pods.observe)
         node_informer.add_handler(heartbeat.observe)

@@ -25,7 +25,7 @@ import attrs
 from engine import Pod, qos_class
 from sim_nodes.host import Host
 from sim_nodes.pod_end import stop_pod
-from sim_nodes.pod_state import PodState, Program
+from sim_nodes.pod_state import PodState, Program, waiting_until
 from sim_nodes.pod_status import TERMINAL
 from sim_nodes.pod_sync import sync_pod
 from sim_nodes.texts import DEADLINE_EXCEEDED, DEADLINE_MESSAGE
@@ -95,9 +95,8 @@ class PodLife(PodState):
     def poke(self, now: int) -> None:
         """Something changed behind the kubelet's back (a fault in the runtime): it sees it at the next relist."""
         self.sync_at = min(self.sync_at, self.host.seen_ns(now))
-        if (
-            self.stopping
-        ):  # the runtime's StopContainer returns when the container is gone, however it went
+        # The runtime's StopContainer returns when the container is gone, however it went; a pull may be over sooner.
+        if self._program is not None:
             self._resume_at = now
 
     def advance(self, now: int) -> int:
@@ -161,6 +160,10 @@ class PodLife(PodState):
         self._free_ns = self.host.seen_ns(now + 1)
         unseen = [r for r in self.newest_records() if r.id not in self._seen_ended]
         self._exit_seen_at = min((self.host.seen_ns(r.ends_ns) for r in unseen), default=NEVER)
+        # A start that the kubelet before this one began, or that a fault has put off, is waited for by nobody else.
+        for record in unseen:
+            if record.started_ns > now:
+                self.sync_at = min(self.sync_at, self.host.seen_ns(record.started_ns))
 
     def _begin_end(self, now: int) -> None:
         if self._program is not None:
@@ -214,6 +217,7 @@ class PodLife(PodState):
         now = yield from stop_pod(self, now)
         self.refresh(now, ended=True)
         self.host.runtime.stop_sandbox(self.uid)
-        now = yield self.host.seen_ns(now + 1)
+        seen = self.host.seen_ns(now + 1)
+        now = yield from waiting_until(lambda: seen, now)
         self.finished = True
         return now

@@ -26,6 +26,8 @@ from engine import (
     Time,
     condition_of,
 )
+from sim_nodes.disturbances import PressureKind
+from sim_nodes.pressure import PressureWatch
 from sim_nodes.runtime import Runtime
 from sim_nodes.units import to_ns
 
@@ -134,6 +136,29 @@ _HEALTHY: Final = (
     ),
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status", "NodeReady"),
 )
+_PRESSED: Final = {
+    "MemoryPressure": (
+        "MemoryPressure",
+        "True",
+        "KubeletHasInsufficientMemory",
+        "kubelet has insufficient memory available",
+        "NodeHasInsufficientMemory",
+    ),
+    "DiskPressure": (
+        "DiskPressure",
+        "True",
+        "KubeletHasDiskPressure",
+        "kubelet has disk pressure",
+        "NodeHasDiskPressure",
+    ),
+    "PIDPressure": (
+        "PIDPressure",
+        "True",
+        "KubeletHasInsufficientPID",
+        "kubelet has insufficient PID available",
+        "NodeHasInsufficientPID",
+    ),
+}
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -145,6 +170,11 @@ class StatusReport:
     draws: Draws
     settings: Settings
     ip: str
+    pressure: PressureWatch = attrs.field(
+        default=attrs.Factory(
+            lambda self: PressureWatch(self.runtime.disturbances), takes_self=True
+        )
+    )
     _sent_ns: int | None = attrs.field(default=None, init=False)
     _images_version: int = attrs.field(default=-1, init=False)
     _images: tuple[ContainerImage, ...] = attrs.field(default=(), init=False)
@@ -184,11 +214,18 @@ class StatusReport:
             return None, []
         return attrs.evolve(node, status=status), self._remarks(node, status)
 
-    @staticmethod
-    def healthy(node: Node) -> bool:
+    def _rows(self) -> tuple[tuple[str, str, str, str, str], ...]:
+        """The conditions as the kubelet sees them."""
+        pressure = self.pressure
+        if not pressure:
+            return _HEALTHY
+        pressed = [kind.value for kind in PressureKind if pressure.under(kind)]
+        return tuple(_PRESSED[row[0]] if row[0] in pressed else row for row in _HEALTHY)
+
+    def healthy(self, node: Node) -> bool:
         """Whether the node's conditions say what this kubelet says of them."""
         conditions = node.status.conditions
-        for type_, status, *_ in _HEALTHY:
+        for type_, status, *_ in self._rows():
             found = condition_of(conditions, type_)
             if found is None or found.status != status:
                 return False
@@ -212,7 +249,7 @@ class StatusReport:
             old,
             capacity=self.description.full_capacity,
             allocatable=self.description.allocatable,
-            conditions=others + tuple(_condition(old, row, time) for row in _HEALTHY),
+            conditions=others + tuple(_condition(old, row, time) for row in self._rows()),
             addresses=(
                 NodeAddress(type="InternalIP", address=self.ip),
                 NodeAddress(type="Hostname", address=self.description.name),
@@ -229,9 +266,9 @@ class StatusReport:
         if old_info is not None and old_info.boot_id not in {"", boot_id}:
             message = f"Node {name} has been rebooted, boot id: {boot_id}"
             remarks.append(NodeRemark("Warning", "Rebooted", message))
-        for type_, healthy, _, _, reason in _HEALTHY:
+        for type_, now, _, _, reason in self._rows():
             old = condition_of(node.status.conditions, type_)
-            if old is not None and old.status != healthy:
+            if old is not None and old.status != now:
                 remarks.append(NodeRemark("Normal", reason, f"Node {name} status is now: {reason}"))
         return remarks
 

@@ -8,7 +8,7 @@ from engine import Container
 from sim_nodes.hooks import hook_seconds
 from sim_nodes.pod_state import PodState, Program
 from sim_nodes.pod_status import is_sidecar
-from sim_nodes.runtime import ContainerRecord
+from sim_nodes.records import ContainerRecord
 from sim_nodes.units import to_ns
 
 
@@ -35,7 +35,6 @@ def _stop_together(
             state.remark("Normal", "Killing", text, container.name)
             stopping.append((container, record))
     stopped_with: int | None = None
-    state.stopping = True
     while any(not record.exited(now) for _, record in stopping):
         if state.kill_grace_ns != stopped_with:  # at first, and when a later delete shortens it
             stopped_with = state.kill_grace_ns
@@ -44,5 +43,4 @@ def _stop_together(
                 hook = to_ns(hook_seconds(container, "preStop"))
                 state.host.runtime.stop(state.uid, record, now, left, hook)
         now = yield max(record.ends_ns for _, record in stopping)
-    state.stopping = False
     return now

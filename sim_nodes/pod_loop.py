@@ -24,12 +24,15 @@ from engine import (
     set_origin,
 )
 from sim_nodes.addresses import PodAddresses
-from sim_nodes.admission import Ledger, admit
+from sim_nodes.admission import Ledger, Rejection, admit
+from sim_nodes.disturbances import Disturbances
 from sim_nodes.host import Host
 from sim_nodes.lifecycle import PodLife
 from sim_nodes.pod_state import Remark
+from sim_nodes.pressure import RESOURCES, Eviction, PressureWatch
 from sim_nodes.runtime import MINIMUM_GRACE_NS, Runtime
 from sim_nodes.status_writer import StatusWriter
+from sim_nodes.texts import EVICTED, low_on
 from sim_nodes.units import NEVER, NS
 from store import Cause, Origin
 
@@ -51,6 +54,9 @@ class PodLoop:
     """The kubelet's node as last seen."""
     images_changed: Callable[[], None]
     """Told when an image has been pulled."""
+    pressure: PressureWatch
+    pressed: Callable[[Eviction | None], None]
+    """Told when the node's conditions may have changed, and whom it evicts."""
     _ledger: Ledger = attrs.field(factory=Ledger, init=False)
     _lives: dict[str, PodLife] = attrs.field(factory=dict, init=False)
     _absent: dict[str, None] = attrs.field(factory=dict, init=False)
@@ -58,11 +64,15 @@ class PodLoop:
     _touched: dict[str, tuple[Cause, ...]] = attrs.field(factory=dict, init=False)
     """Pods to look at now, with why."""
     _arrived: dict[str, Pod] = attrs.field(factory=dict, init=False)
+    _refused_at: dict[str, int] = attrs.field(factory=dict, init=False)
+    """Of those the pods that pressure keeps out, and when they are told."""
     _wakes: list[tuple[int, str]] = attrs.field(factory=list, init=False)
     _wake_of: dict[str, int] = attrs.field(factory=dict, init=False)
     _poked: Signal = attrs.field(
         default=attrs.Factory(lambda self: Signal(self.clock), takes_self=True), init=False
     )
+    _synced: bool = attrs.field(default=False, init=False)
+    """Whether it knows all pods of the node."""
     _looks: int = attrs.field(default=0, init=False)
     _images_version: int = attrs.field(default=0, init=False)
 
@@ -77,6 +87,10 @@ class PodLoop:
     @property
     def _runtime(self) -> Runtime:
         return self.host.runtime
+
+    @property
+    def _disturbances(self) -> Disturbances:
+        return self.host.runtime.disturbances
 
     # -- what the API shows ------------------------------------------------------------------------
 
@@ -99,6 +113,7 @@ class PodLoop:
     def _pod_vanished(self, pod: Pod) -> None:
         uid = pod.metadata.uid
         self._arrived.pop(uid, None)
+        self._refused_at.pop(uid, None)
         self.writer.forget(uid)
         life = self._lives.get(uid)
         if life is not None:
@@ -123,6 +138,16 @@ class PodLoop:
             life.poke(self.clock.now_ns())
             self._touch(uid)
 
+    def look_again(self) -> None:
+        """A fault changed what all pods meet: look at each."""
+        now = self.clock.now_ns()
+        for uid, life in self._lives.items():
+            life.poke(now)
+            self._touch(uid)
+        if self._synced:
+            self._stop_orphans(now)
+        self._poked.set()
+
     # -- the pod loop ------------------------------------------------------------------------------
 
     async def run(self, node: Node) -> None:
@@ -130,17 +155,20 @@ class PodLoop:
 
         The informer has synced; what the runtime has beyond its pods is stopped first.
         """
+        self._synced = True
         self._stop_orphans(self.clock.now_ns())
         while True:
             now = self.clock.now_ns()
             node = self.node() or node
+            if self.pressure:
+                self._relieve_pressure(now)
             self._admit_arrived(node, now)
             while self._touched:
                 uid = next(iter(self._touched))
                 self._look(uid, self._touched.pop(uid), now)
             while self._wakes and self._wakes[0][0] <= now:
                 wake, uid = heapq.heappop(self._wakes)
-                if self._wake_of.get(uid) == wake:
+                if uid and self._wake_of.get(uid) == wake:
                     self._look(uid, self._timer_causes(uid), now)
             self._poked.clear()
             if self._wakes:
@@ -165,16 +193,58 @@ class PodLoop:
         self._arrived.clear()
         for pod in arrived:
             uid = pod.metadata.uid
+            if (self.pressure or self._refused_at) and self._refused_later(pod, now):
+                continue
             life = self._lives[uid] = PodLife(self.host, pod, now)
             if pod.metadata.deletion_timestamp is not None:
                 life.update(pod, now)
             elif not life.finished:
                 known = uid in self._runtime.pods  # its containers have outlived a kubelet
-                rejection = None if known else admit(pod, self._ledger, node)
+                rejection = None if known else self._rejection(pod, node)
                 if rejection is not None:
                     life.reject(rejection.reason, rejection.message, now)
                 else:
                     self._ledger.add(pod)
+
+    def _refused_later(self, pod: Pod, now: int) -> bool:
+        """Whether a pod that pressure keeps out has to wait for its refusal: until the sync loop's next look.
+
+        A controller replaces a refused pod at once, and the node's taint comes with its next status only: were nobody to take any time, they would
+        go round for ever at one instant.
+        """
+        uid = pod.metadata.uid
+        refused = uid not in self._runtime.pods and self.pressure.refuses(pod) is not None
+        due = self._refused_at.pop(uid, None)
+        if due is None and not refused:
+            return False
+        due = self.host.looks_ns(now + 1) if due is None else due
+        if due <= now or not refused:
+            self._touched.setdefault(uid, (int(pod.metadata.resource_version), "timer:pod"))
+            return False
+        self._refused_at[uid] = due
+        self._arrived[uid] = pod
+        heapq.heappush(self._wakes, (due, ""))
+        return True
+
+    def _rejection(self, pod: Pod, node: Node) -> Rejection | None:
+        return self.pressure.refuses(pod) or admit(pod, self._ledger, node)
+
+    def _relieve_pressure(self, now: int) -> None:
+        """The eviction manager looks: one pod may have to go."""
+        living = {
+            uid: life
+            for uid, life in self._lives.items()
+            if life.kill_grace_ns is None and not life.finished
+        }
+        eviction, again = self.pressure.look((life.pod for life in living.values()), now)
+        self._schedule("", again)
+        self.pressed(eviction)
+        if eviction is not None:
+            message = low_on(RESOURCES[eviction.kind])
+            life = living[eviction.uid]
+            life.remark("Warning", EVICTED, message)
+            life.fail(EVICTED, message, grace_seconds=0)
+            self._touch(eviction.uid)
 
     def _use_cidr(self, node: Node) -> None:
         """Pods get their addresses from the node's podCIDR as soon as it has one and nobody uses another."""
@@ -201,6 +271,11 @@ class PodLoop:
         if life is None:
             if uid in self._absent:
                 self._clean_up(uid)
+            return
+        if self._disturbances.stuck and life.kill_grace_ns is not None and not life.finished:
+            return
+        pod = self._disturbances.pods.get(uid)
+        if pod is not None and pod.blind and life.kill_grace_ns is None:
             return
         self._set_origin(causes)
         wake = life.advance(now)
@@ -239,7 +314,7 @@ class PodLoop:
     def _stop_orphans(self, now: int) -> None:
         """Stop what a former kubelet left running of pods that are gone meanwhile (HandlePodCleanups)."""
         for uid, pod in self._runtime.pods.items():
-            if uid in self._arrived or uid in self._lives:
+            if self._disturbances.stuck or uid in self._arrived or uid in self._lives:
                 continue
             ends = now
             for records in pod.containers.values():

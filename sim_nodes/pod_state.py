@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final, TypeAlias
 
 import attrs
@@ -19,11 +19,18 @@ from sim_nodes.pod_status import (
     pod_ips,
 )
 from sim_nodes.probes import ContainerProbes
-from sim_nodes.runtime import ContainerRecord, PodRecord
+from sim_nodes.records import ContainerRecord, PodRecord
 from sim_nodes.units import NEVER, NS
 
 Program: TypeAlias = Generator[int, int, int]
 """What a worker does for a pod: yields until when it waits, is sent the time at which it goes on, returns the time of its end."""
+
+
+def waiting_until(due_ns: Callable[[], int], now: int) -> Program:
+    """Wait until a moment that may move while it is waited for: a program may be resumed early, to look again."""
+    while now < due_ns():
+        now = yield due_ns()
+    return now
 
 
 @attrs.frozen
@@ -53,8 +60,6 @@ class PodState:
         """The grace with which the pod is being taken down; None while it is not."""
         self.ending = False
         """It is being taken down: nothing is started any more."""
-        self.stopping = False
-        """It waits for containers to stop, and is told when one ends before its time."""
         self.waiting: dict[str, tuple[str, str]] = {}
         """Containers whose start failed at the last try: reason and message."""
         self.probes: dict[str, ContainerProbes] = {}
@@ -108,7 +113,7 @@ class PodState:
         seconds, start = self.pod.spec.active_deadline_seconds, self.status.start_time
         if seconds is None or start is None or self._overrule is not None:
             return NEVER
-        return (start - self.host.epoch_us) * 1000 + seconds * NS
+        return self.host.ns_of(start) + seconds * NS
 
     # -- its containers ----------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from engine import (
     condition_of,
     replaced,
 )
-from sim_nodes.runtime import ContainerRecord
+from sim_nodes.records import ContainerRecord
 from sim_nodes.texts import (
     CONTAINER_CREATING,
     POD_INITIALIZING,

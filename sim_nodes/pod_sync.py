@@ -12,9 +12,9 @@ from engine import Container
 from sim_nodes.addresses import AddressesUsedUp
 from sim_nodes.hooks import hook_seconds
 from sim_nodes.images import always_pulled
-from sim_nodes.pod_state import PodState, Program
+from sim_nodes.pod_state import PodState, Program, waiting_until
 from sim_nodes.pod_status import is_sidecar
-from sim_nodes.runtime import ContainerRecord
+from sim_nodes.records import ContainerRecord
 from sim_nodes.texts import (
     CRASH_LOOP,
     ERR_IMAGE_NEVER_PULL,
@@ -66,10 +66,8 @@ def _stop_unwanted(state: PodState, now: int) -> Program:
             grace = spec.termination_grace_period_seconds or 0
         hook = to_ns(hook_seconds(container, "preStop"))
         state.host.runtime.stop(state.uid, record, now, grace * NS, hook)
-        state.stopping = True
         while not record.exited(now):
             now = yield record.ends_ns
-        state.stopping = False
     return now
 
 
@@ -160,14 +158,15 @@ def _start(state: PodState, container: Container, began: int, now: int) -> Progr
         state.retry(now)
         return now
     record = state.host.runtime.start(state.pod, container, now, state.next_attempt(name))
-    now = yield record.started_ns
+    now = yield from waiting_until(lambda: record.started_ns, now)
     state.remark("Normal", "Created", texts.created(name), name)
     state.remark("Normal", "Started", texts.started(name), name)
     state.waiting.pop(name, None)
     state.sync_at = min(state.sync_at, state.host.seen_ns(record.started_ns))
     hook = hook_seconds(container, "postStart")
     if hook:
-        now = yield now + to_ns(hook)
+        ends = now + to_ns(hook)
+        now = yield from waiting_until(lambda: ends, now)
     return now
 
 
@@ -213,13 +212,12 @@ def _ensure_image(
     key = f"{state.uid}/{image}"
     if host.image_backoff.holds_until_since_update(key, now) > now:
         state.remark("Normal", "BackOff", texts.pull_backoff(image), name)
-        error = host.runtime.images.behaviour(image).pull_error
-        message = texts.pull_backoff_waiting(image, error)
+        message = texts.pull_backoff_waiting(image, puller.last_error(image))
         return now, _not_started(state, name, IMAGE_PULL_BACKOFF, message)
     state.remark("Normal", "Pulling", texts.pulling(image), name)
     asked = now
     pull = puller.pull(image, now)
-    now = yield pull.ends_ns
+    now = yield from waiting_until(lambda: pull.ends_ns, now)
     if pull.error:
         state.remark("Warning", "Failed", texts.pull_failed(image, pull.error), name)
         host.image_backoff.next(key, now, now)

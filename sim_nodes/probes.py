@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from engine import Container, Probe
-from sim_nodes.runtime import ContainerRecord
+from sim_nodes.records import ContainerRecord
 from sim_nodes.units import NEVER, NS, next_tick
 
 
@@ -71,11 +71,20 @@ class Prober:
         """The next tick that matters; NEVER when none will."""
         due = self.due_ns
         if self.concluded and self._last:
-            bad_from = max(due, record.hangs_ns)
+            bad_from = max(due, self._fails_from(record))
             if bad_from >= NEVER:
                 return NEVER
             due = next_tick(bad_from, period_ns=self.period_ns, phase_ns=due)
         return due if due < record.ends_ns else NEVER
+
+    def _fails_from(self, record: ContainerRecord) -> int:
+        if self.kind is ProbeKind.READINESS:
+            return min(record.hangs_ns, record.unready_ns)
+        return record.hangs_ns
+
+    def succeeds(self, record: ContainerRecord, now: int) -> bool:
+        """What it would find now."""
+        return record.answers(now) and now < self._fails_from(record)
 
     def run(self, at_ns: int, success: bool) -> bool:
         """Take up one result; returns whether the conclusion changed."""
@@ -104,6 +113,8 @@ class ContainerProbes:
     address: str
     """Of the pod, for messages."""
     failed: str = attrs.field(default="", init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+    """The container has ended: there is nothing to probe any more."""
     _startup: Prober | None = attrs.field(default=None, init=False)
     _others: list[Prober] = attrs.field(factory=list, init=False)
 
@@ -159,7 +170,7 @@ class ContainerProbes:
 
     def next_due(self) -> int:
         """When to call `advance` next; NEVER when nothing can change."""
-        if self.failed:
+        if self.failed or self._ended:
             return NEVER
         return min((each.next_due(self.record) for each in self._active()), default=NEVER)
 
@@ -167,7 +178,7 @@ class ContainerProbes:
         """Run the probes that are due; returns whether a conclusion changed, and the attempts that failed."""
         changed = False
         failures: list[ProbeFailure] = []
-        while not self.failed:
+        while not (self.failed or self._ended):
             at, prober = min(
                 ((each.next_due(self.record), each) for each in self._active()),
                 key=lambda pair: pair[0],
@@ -175,9 +186,14 @@ class ContainerProbes:
             )
             if prober is None or at > now:
                 break
-            success = self.record.answers(at)
+            if self.record.exited(now):  # nobody looked while it lived
+                self._ended = True
+                break
+            if now - at >= prober.period_ns:  # a ticker keeps one tick for who comes late, no more
+                at += (now - at) // prober.period_ns * prober.period_ns
+            success = prober.succeeds(self.record, now)
             if not success:
-                failures.append(ProbeFailure(prober.kind, self._message(prober, at)))
+                failures.append(ProbeFailure(prober.kind, self._message(prober, now)))
             if prober.run(at, success):
                 changed = True
                 self._conclude(prober, at)
@@ -197,7 +213,10 @@ class ContainerProbes:
 
     def _message(self, prober: Prober, at_ns: int) -> str:
         hangs = at_ns >= self.record.hangs_ns
+        refuses = not hangs and self.record.answers(at_ns)
         output = _output(prober.spec, self.container, self.address, hangs=hangs)
+        if refuses:
+            output = "HTTP probe failed with statuscode: 503" if prober.spec.http_get else ""
         return f"{prober.kind.value} probe failed: {output}"
 
 

@@ -1,7 +1,7 @@
 """Pulling images onto one node: which are there, and when the next one will be.
 
 In virtual time a pull's end is known when it begins, so there is no state to step: an image is there from a moment on, and a lane of the
-puller is free from a moment on.
+puller is free from a moment on. What faults add to the pulls under way is kept apart, so that it can be taken off again.
 """
 
 from __future__ import annotations
@@ -10,20 +10,34 @@ from typing import Final
 
 import attrs
 
+from sim_nodes.disturbances import Disturbances, PullTrouble
+from sim_nodes.effects import Effect
 from sim_nodes.images import Images
-from sim_nodes.units import to_ns
+from sim_nodes.units import NEVER, to_ns
 
 _CHECK_SECONDS: Final = 0.1
 """What a pull takes whose image is there already: the registry is asked for the digest (6.10.1)."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Pull:
-    """One pull: waits from its request to `begins_ns`, runs to `ends_ns`. `error` is empty when it succeeds."""
+    """One pull: waits from its request to `begins_ns`, runs to `ends_ns`. `error` is empty when it succeeds.
 
+    While it is under way its times may change: a fault that slowed it is healed, or its machine stood still.
+    """
+
+    image: str
+    asked_ns: int
     begins_ns: int
-    ends_ns: int
+    takes_ns: int
+    """Without what faults add."""
+    extra_ns: dict[Effect[PullTrouble] | Effect[float], int]
+    lane: int | None
     error: str = ""
+
+    @property
+    def ends_ns(self) -> int:
+        return self.begins_ns + self.takes_ns + sum(self.extra_ns.values())
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -36,9 +50,13 @@ class Puller:
     node: str
     images: Images
     max_parallel: int | None = 1
+    disturbances: Disturbances = attrs.field(factory=Disturbances)
     _present_ns: dict[str, int] = attrs.field(factory=dict, init=False)
     _pulls: dict[str, int] = attrs.field(factory=dict, init=False)
     _lanes: list[int] = attrs.field(factory=list, init=False)
+    _under_way: list[Pull] = attrs.field(factory=list, init=False)
+    """And some that have ended since the last one began."""
+    _errors: dict[str, str] = attrs.field(factory=dict, init=False)
     version: int = attrs.field(default=0, init=False)
     """Counts changes of what is, or will be, present."""
 
@@ -63,24 +81,87 @@ class Puller:
         drawn = self.images.draws.duration(f"{self.node}/pull/{image}", count, behaviour.pull)
         lane, free_ns = self._free_lane(now)
         begins = max(now, free_ns)
-        fails = bool(behaviour.pull_error) and (
-            behaviour.pull_failures is None or count < behaviour.pull_failures
-        )
-        if not fails and self.present(image, begins):
+        error = behaviour.pull_error
+        if behaviour.pull_failures is not None and count >= behaviour.pull_failures:
+            error = ""
+        troubles = [each for each in self.disturbances.pulls if each.value.matches(image)]
+        for trouble in troubles:
+            error = error or trouble.value.error
+        if not error and self.present(image, begins):
             drawn = min(drawn, _CHECK_SECONDS)
-        ends = begins + to_ns(drawn)
+        takes = to_ns(drawn)
+        pull = Pull(
+            image=image,
+            asked_ns=now,
+            begins_ns=begins,
+            takes_ns=takes,
+            extra_ns=self._extra(image, takes, troubles),
+            lane=lane,
+            error=error,
+        )
         if lane is not None:
-            self._lanes[lane] = ends
-        if fails:
-            return Pull(begins_ns=begins, ends_ns=ends, error=behaviour.pull_error)
-        if self._present_ns.get(image, ends + 1) > ends:
-            self._present_ns[image] = ends
+            self._lanes[lane] = pull.ends_ns
+        self._errors[image] = error
+        self._under_way = [each for each in self._under_way if each.ends_ns > now]
+        self._under_way.append(pull)
+        if not error and self._present_ns.get(image, pull.ends_ns + 1) > pull.ends_ns:
+            self._present_ns[image] = pull.ends_ns
             self.version += 1
-        return Pull(begins_ns=begins, ends_ns=ends)
+        return pull
+
+    def _extra(
+        self, image: str, takes_ns: int, troubles: list[Effect[PullTrouble]]
+    ) -> dict[Effect[PullTrouble] | Effect[float], int]:
+        extra: dict[Effect[PullTrouble] | Effect[float], int] = {}
+        for trouble in troubles:
+            trouble.drawn += 1
+            label = f"{trouble.reason}/{self.node}/pull/{image}"
+            drawn = self.images.draws.duration(label, trouble.drawn, trouble.value.extra)
+            extra[trouble] = to_ns(drawn)
+        for slowdown in self.disturbances.slowdown:
+            extra[slowdown] = round(takes_ns * (slowdown.value - 1))
+        return extra
+
+    def last_error(self, image: str) -> str:
+        """With what the last pull of the image failed; empty when it did not, or there was none."""
+        return self._errors.get(image, "")
+
+    def relieve(self, effect: Effect[PullTrouble] | Effect[float], now: int) -> None:
+        """Take off what a fault adds to the pulls under way, and to those that wait behind them."""
+        free: dict[int, int] = {}
+        for pull in self._under_way:
+            if pull.ends_ns <= now:
+                continue
+            before = pull.ends_ns
+            if pull.begins_ns > now and pull.lane in free:
+                pull.begins_ns = max(pull.asked_ns, now, free[pull.lane])
+            added = pull.extra_ns.pop(effect, 0)
+            if added and pull.ends_ns < now:
+                pull.takes_ns += now - pull.ends_ns
+            if pull.lane is not None:
+                free[pull.lane] = self._lanes[pull.lane] = pull.ends_ns
+            if self._present_ns.get(pull.image) == before and not pull.error:
+                self._present_ns[pull.image] = pull.ends_ns
+                self.version += 1
+
+    def postpone(self, since: int, by: int) -> None:
+        """The machine stood still from `since` on, for so long: what was under way comes so much later."""
+        for pull in self._under_way:
+            if pull.ends_ns > since:
+                if pull.begins_ns > since:
+                    pull.begins_ns += by
+                else:
+                    pull.takes_ns += by
+        self._lanes = [free + by if free > since else free for free in self._lanes]
+        for image, present in self._present_ns.items():
+            if since < present < NEVER:
+                self._present_ns[image] = present + by
+                self.version += 1
 
     def power_off(self, now: int) -> None:
         """Pulls under way are lost."""
         self._lanes.clear()
+        self._under_way.clear()
         self._present_ns = {i: since for i, since in self._present_ns.items() if since <= now}
         self.version += 1
 

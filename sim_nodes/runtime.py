@@ -15,10 +15,13 @@ from typing import Final, Literal
 
 import attrs
 
-from engine import Container, Draws, Pod
+from engine import Container, Draws, DurationRange, Pod
 from sim_nodes.addresses import PodAddresses
+from sim_nodes.disturbances import Disturbances
+from sim_nodes.effects import Effect, Effects
 from sim_nodes.images import INIT_RUNS, ImageBehaviour, Images, hex_id
 from sim_nodes.pulls import Puller
+from sim_nodes.records import ContainerRecord, Ending, PodRecord, Sandbox
 from sim_nodes.units import NEVER, NS, to_ns
 
 MINIMUM_GRACE_NS: Final = 2 * NS
@@ -33,71 +36,6 @@ _OOM_SECONDS: Final = 0.1
 
 Containers = Literal["lost", "kept"]
 """What became of a node's containers while it was down."""
-
-
-@attrs.define(eq=False, kw_only=True)
-class ContainerRecord:
-    """One container: made once, ends once. Times are ns since the start of the run; NEVER for what will not happen."""
-
-    id: str
-    name: str
-    attempt: int
-    """How many containers of this name the pod had before: its restart count."""
-    sandbox_attempt: int
-    image: str
-    image_id: str
-    created_ns: int
-    started_ns: int
-    answers_ns: int
-    hangs_ns: int
-    ends_ns: int
-    exit_code: int
-    reason: str
-    """Why it ended, as a status shows it: Completed, Error, OOMKilled, Unknown."""
-    stopping: bool = False
-
-    def exited(self, now: int) -> bool:
-        return self.ends_ns <= now
-
-    def running(self, now: int) -> bool:
-        return self.started_ns <= now < self.ends_ns
-
-    def answers(self, now: int) -> bool:
-        """Whether it would answer a probe."""
-        return self.answers_ns <= now < min(self.hangs_ns, self.ends_ns)
-
-
-@attrs.define(eq=False, kw_only=True)
-class Sandbox:
-    """A pod's own network and cgroup; without it (a reboot) its containers are dead."""
-
-    id: str
-    attempt: int
-    created_ns: int
-    ip: str
-    """Empty for a pod in the host's network."""
-    ready: bool = True
-
-
-@attrs.define(eq=False)
-class PodRecord:
-    """What the runtime knows of one pod: the newest sandbox, and each container's records, newest last, two at the most."""
-
-    namespace: str
-    name: str
-    sandbox: Sandbox | None = None
-    containers: dict[str, list[ContainerRecord]] = attrs.field(factory=dict)
-
-    def newest(self, name: str) -> ContainerRecord | None:
-        records = self.containers.get(name)
-        return records[-1] if records else None
-
-    def current(self, name: str) -> ContainerRecord | None:
-        """The newest record of that container in the newest sandbox."""
-        record = self.newest(name)
-        if record is None or self.sandbox is None:
-            return None
-        return record if record.sandbox_attempt == self.sandbox.attempt else None
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +61,30 @@ class Runtime:
     pods: dict[str, PodRecord] = attrs.field(factory=dict, init=False)
     boot: int = attrs.field(default=0, init=False)
     """How often the machine has been started again with its containers lost."""
+    downs: int = attrs.field(default=0, init=False)
+    """How often it has lost its power."""
     _down_since: int | None = attrs.field(default=None, init=False)
+    _frozen: Effects[None] = attrs.field(factory=Effects, init=False)
+    _frozen_since: int = attrs.field(default=0, init=False)
+
+    @property
+    def disturbances(self) -> Disturbances:
+        """What faults do to the machine."""
+        return self.puller.disturbances
+
+    @property
+    def down(self) -> bool:
+        """Whether the machine is without power."""
+        return self._down_since is not None
+
+    @property
+    def frozen(self) -> Effects[None]:
+        """The faults that let the machine stand still."""
+        return self._frozen
+
+    def time(self, now: int) -> int:
+        """The time on the machine: when it began to stand still, while it does."""
+        return self._frozen_since if self._frozen else now
 
     def statistics(self, now: int) -> RuntimeStatistics:
         return RuntimeStatistics(
@@ -135,8 +96,9 @@ class Runtime:
 
     def running(self, now: int) -> list[ContainerRecord]:
         """All containers that run now; none while the node is down."""
-        if self._down_since is not None:
+        if self.down:
             return []
+        now = self.time(now)
         return [
             record
             for pod in self.pods.values()
@@ -188,7 +150,10 @@ class Runtime:
         behaviour = self.images.behaviour(container.image)
         label = f"container/{uid}/{container.name}"
         draws = self.draws
-        started = now + to_ns(draws.duration(f"{label}/start", attempt, behaviour.start))
+        starts = to_ns(draws.duration(f"{label}/start", attempt, behaviour.start))
+        if self.disturbances.slowdown:
+            starts = round(starts * self.disturbances.factor())
+        started = now + starts
         answers = started + to_ns(
             draws.duration(f"{label}/ready-after", attempt, behaviour.ready_after)
         )
@@ -223,6 +188,8 @@ class Runtime:
             reason=_reason(behaviour.exit_code),
         )
         _apply_memory_limit(record, container, behaviour)
+        if uid in self.disturbances.pods:
+            self._disturb(uid, record, now)
         records = pod_record.containers.setdefault(container.name, [])
         records.append(record)
         del records[:-2]
@@ -249,26 +216,83 @@ class Runtime:
         obeys = takes <= allowed
         ends = term + (takes if obeys else allowed)
         record.stopping = True
-        if ends < record.ends_ns:
-            record.ends_ns = ends
-            record.exit_code = behaviour.stop_exit_code if obeys else _KILLED
-            record.reason = _reason(record.exit_code)
+        exit_code = behaviour.stop_exit_code if obeys else _KILLED
+        record.end(Ending(ends, exit_code, _reason(exit_code)))
+
+    # -- faults: the kubelet has to be told of each (`Kubelet.poke`) --------------------------------
 
     def kill(self, record: ContainerRecord, now: int, exit_code: int, reason: str) -> None:
-        """End a container now, from outside the kubelet: a fault. The kubelet has to be told (`Kubelet.poke`)."""
-        if not record.exited(now):
-            record.ends_ns, record.exit_code, record.reason = now, exit_code, reason
+        """End a container now, from outside the kubelet."""
+        record.end(Ending(self.time(now), exit_code, reason))
 
     def hang(self, record: ContainerRecord, now: int) -> None:
-        """Let a container stop answering its probes: a fault. The kubelet has to be told (`Kubelet.poke`)."""
+        """Let a container stop answering its probes, for ever."""
         record.hangs_ns = min(record.hangs_ns, now)
+        if record.own_hangs_ns is not None:
+            record.own_hangs_ns = record.hangs_ns
+
+    def disturb(self, uid: str, now: int) -> None:
+        """The disturbances of the pod have changed: let its containers behave so from now on."""
+        for record in self.running_of(uid, now):
+            self._disturb(uid, record, self.time(now))
+
+    def _disturb(self, uid: str, record: ContainerRecord, now: int) -> None:
+        pod = self.disturbances.pods.get(uid)
+        if pod is not None and pod.hanging:
+            record.hang(now)
+        else:
+            record.recover()
+        unready = pod is not None and bool(pod.unready)
+        record.unready_ns = min(record.unready_ns, now) if unready else NEVER
+        crashing: Effects[DurationRange] | tuple[()] = pod.crashing if pod is not None else ()
+        for effect in crashing:
+            if effect not in record.dooms:
+                label = f"{self.node}/{record.name}"
+                after = to_ns(effect.seconds(self.draws, label))
+                record.doom(effect, max(now, record.started_ns) + after)
+        for effect in tuple(record.dooms):
+            if not effect.active:
+                record.spare(effect, now)
+
+    def running_of(self, uid: str, now: int) -> list[ContainerRecord]:
+        """The containers of a pod that run now or are about to; none while the node is down."""
+        pod = self.pods.get(uid)
+        if pod is None or self.down:
+            return []
+        newest = [records[-1] for records in pod.containers.values()]
+        return [record for record in newest if not record.exited(self.time(now))]
 
     # -- power -----------------------------------------------------------------------------------
+
+    def freeze(self, reason: str, now: int) -> Effect[None]:
+        """The machine stands still, as a virtual one that is suspended, until `thaw`; its kubelet has to be paused."""
+        if not self._frozen:
+            self._frozen_since = now
+        return self._frozen.add(None, reason)
+
+    def thaw(self, now: int, effect: Effect[None] | None = None) -> bool:
+        """Take back one freeze, or every one; what was to come comes later by the time it stood still. Returns whether it goes on."""
+        frozen = [each for each in self._frozen if effect in (None, each)]
+        if not frozen:
+            return False
+        for each in frozen:
+            each.release()
+        if self._frozen:
+            return False
+        since = self._frozen_since
+        for pod in self.pods.values():
+            for records in pod.containers.values():
+                for record in records:
+                    record.postpone(since, now - since)
+        self.puller.postpone(since, now - since)
+        return True
 
     def power_off(self, now: int) -> None:
         """The machine is down: nothing runs until `power_on` says what became of its containers."""
         if self._down_since is None:
+            self.thaw(now)
             self._down_since = now
+            self.downs += 1
             self.puller.power_off(now)
 
     def power_on(self, now: int, containers: Containers) -> None:
@@ -284,9 +308,7 @@ class Runtime:
             for records in pod.containers.values():
                 for record in records:
                     if record.ends_ns > down_since:
-                        record.ends_ns = now
-                        record.started_ns = min(record.started_ns, now)
-                        record.exit_code, record.reason = LOST_EXIT_CODE, "Unknown"
+                        record.lose(now, LOST_EXIT_CODE)
 
     def check(self) -> None:
         """Assert the invariants of the records; for tests."""

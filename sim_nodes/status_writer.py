@@ -157,8 +157,10 @@ class StatusWriter:
         self._busy = True
         try:
             with acting(entry.origin):
+                status = entry.status
                 await self._write(uid, entry)
-                if entry.remove:
+                # What was set while that was under way waits to be written, and goes first.
+                if entry.remove and entry.status is status:
                     await self._delete(uid, entry)
         except NotFound:
             self.forget(uid)

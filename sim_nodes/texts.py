@@ -21,6 +21,8 @@ STATUS_UNKNOWN = "ContainerStatusUnknown"
 STATUS_UNKNOWN_MESSAGE = "The container could not be located when the pod was terminated"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+EVICTED = "Evicted"
+THRESHOLD_MET = "EvictionThresholdMet"
 SANDBOX_CHANGED_MESSAGE = "Pod sandbox changed, it will be killed and re-created."
 
 
@@ -28,6 +30,21 @@ def pod_full_name(pod: Pod) -> str:
     """`<name>_<namespace>(<uid>)`: how the kubelet's messages name a pod (format.Pod)."""
     metadata = pod.metadata
     return f"{metadata.name}_{metadata.namespace}({metadata.uid})"
+
+
+def pressure_condition(condition: str) -> str:
+    """Why a pod is refused by a node that has that condition."""
+    return f"The node had condition: [{condition}]. "
+
+
+def low_on(resource: str) -> str:
+    """Why a pod is evicted."""
+    return f"The node was low on resource: {resource}. "
+
+
+def reclaiming(resource: str) -> str:
+    """What the kubelet tells of its node before it evicts a pod."""
+    return f"Attempting to reclaim {resource}"
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,16 @@ Knows nothing of Kubernetes: keys are strings, values opaque. `open_store` opens
 `Store` is the protocol that every backend speaks.
 """
 
+from store.disturbed import (
+    Access,
+    CrashPoint,
+    Disturbance,
+    DisturbedStore,
+    Down,
+    NoRoom,
+    ReadOnly,
+    SlowCommits,
+)
 from store.embedded import EmbeddedStore
 from store.errors import (
     Compacted,
@@ -72,14 +82,19 @@ __all__ = [
     "ALL_KEYS",
     "EMPTY_REVISION",
     "FROM_KEY",
+    "Access",
     "AppendFile",
     "Cause",
     "Codec",
     "Compacted",
     "Compare",
     "CompareOp",
+    "CrashPoint",
     "Delete",
     "DeleteResult",
+    "Disturbance",
+    "DisturbedStore",
+    "Down",
     "DuplicateKey",
     "Durability",
     "EmbeddedStore",
@@ -107,6 +122,7 @@ __all__ = [
     "LogExists",
     "LogMissing",
     "LogReader",
+    "NoRoom",
     "NoSpace",
     "Op",
     "OpResult",
@@ -115,7 +131,9 @@ __all__ = [
     "Put",
     "PutResult",
     "RangeResult",
+    "ReadOnly",
     "Revision",
+    "SlowCommits",
     "SortTarget",
     "Store",
     "StoreClosed",

@@ -11,72 +11,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
-from engine import (
-    Client,
-    Clock,
-    Conflict,
-    Fault,
-    FaultSpec,
-    FaultStatus,
-    MicroTime,
-    NotFound,
-    ObjectMeta,
-    acting,
-)
-from store import Origin
+from engine import Json, acting
 from wavetank.errors import UnknownTarget
+from wavetank.faults.plan import At, PlannedFault
+from wavetank.faults.striker import ACTOR, ActiveFault, FaultListener, Recorded, Recorder, Striker
+from wavetank.faults.world import World
 
 if TYPE_CHECKING:
     from sim_nodes import Containers, NodeHandle
-
-ACTOR: Final = "chaos"
-
-
-class Controller(Protocol):
-    """A process of the control plane, as chaos sees it."""
-
-    async def restart(self) -> None: ...
-
-
-@attrs.frozen
-class _Active:
-    """A recorded fault; what it does has it as the cause."""
-
-    fault: Fault
-
-    @property
-    def origin(self) -> Origin:
-        return Origin(actor=ACTOR, causes=(int(self.fault.metadata.resource_version),))
-
-
-FaultListener = Callable[[str, str, str], None]
-"""Told of each fault as it strikes: kind, target, and the node it strikes or an empty text."""
 
 
 @attrs.define(eq=False, kw_only=True)
 class Chaos:
     """The faults of one cluster. Nodes and reconcilers are named by their names; unknown ones raise UnknownTarget."""
 
-    client: Client
-    clock: Clock
-    nodes: Mapping[str, NodeHandle]
-    controllers: Mapping[str, Controller]
-    nursery: trio.Nursery
+    world: World
     on_fault: FaultListener
-    _count: int = attrs.field(default=0, init=False)
-    _crashes: dict[str, _Active] = attrs.field(factory=dict, init=False)
+    _recorder: Recorder = attrs.field(init=False)
+    _striker: Striker = attrs.field(init=False)
+    _crashes: dict[str, Recorded] = attrs.field(factory=dict, init=False)
+    _strikes: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._recorder = Recorder(world=self.world, on_fault=self.on_fault)
+        self._striker = Striker(world=self.world, recorder=self._recorder)
+
+    async def strike(
+        self, fault: str, target: str = "", seconds: float | None = None, **parameters: Json
+    ) -> ActiveFault:
+        """Strike any fault of the catalogue (docs/chaos.md), for `seconds` or until its `heal()` is awaited.
+
+        Raises BadInput for a fault or parameters that do not exist, UnknownTarget for a target that is not there.
+        """
+        self._strikes += 1
+        return await self.strike_planned(
+            PlannedFault(
+                id=f"strike-{self._strikes}",
+                type=fault,
+                target=target,
+                at=At(seconds=0.0),
+                seconds=seconds,
+                parameters=parameters,
+            )
+        )
+
+    async def strike_planned(self, planned: PlannedFault) -> ActiveFault:
+        """Strike a fault of a plan now, whatever its trigger says. Raises as `strike`."""
+        return await self._striker.strike(planned)
+
+    @property
+    def active(self) -> list[ActiveFault]:
+        """The faults struck by `strike` that are not healed, oldest first."""
+        return self._striker.active
+
+    async def heal_all(self) -> None:
+        """Heal all that `strike` has struck, the newest first; returns when nothing of it is left."""
+        await self._striker.heal_all()
 
     def _node(self, name: str) -> NodeHandle:
         try:
-            return self.nodes[name]
+            return self.world.nodes[name]
         except KeyError:
-            known = ", ".join(self.nodes)
+            known = ", ".join(self.world.nodes)
             raise UnknownTarget(f"no node is called {name!r}; there are: {known}") from None
 
     async def crash(self, node: str) -> None:
@@ -100,7 +101,7 @@ class Chaos:
             await machine.restart(containers)
         crash = self._crashes.pop(node, None)
         if crash is not None:
-            await self._record_healed(crash)
+            await self._recorder.healed(crash)
 
     async def partition(self, node: str, seconds: float | None = None) -> Callable[[], None]:
         """Cut the node off from the API server, for `seconds` or until the returned function is called.
@@ -120,20 +121,20 @@ class Chaos:
             return _nothing
         active = await self._begin("pauseKubelet", node, node, _for(seconds))
         if not machine.process.living:  # another fault was quicker
-            await self._record_healed(active)
+            await self._recorder.healed(active)
             return _nothing
         hold = machine.process.pause(ACTOR)
         return self._healing(active, seconds, hold.release)
 
     async def restart_reconciler(self, name: str) -> None:
         """Kill a reconciler's process and start it with empty memory."""
-        controller = self.controllers.get(name)
+        controller = self.world.controllers.get(name)
         if controller is None:
-            known = ", ".join(self.controllers)
+            known = ", ".join(self.world.controllers)
             raise UnknownTarget(f"no reconciler is called {name!r}; there are: {known}")
         active = await self._begin("restartReconciler", name, "", lasting=False)
         with acting(active.origin):
-            await controller.restart()
+            await controller.process.restart()
 
     async def _begin(
         self,
@@ -143,26 +144,14 @@ class Chaos:
         options: Mapping[str, str] | None = None,
         *,
         lasting: bool = True,
-    ) -> _Active:
+    ) -> Recorded:
         """Record the fault before it strikes."""
-        self._count += 1
-        now = MicroTime.of(self.clock.unix_us())
-        status = FaultStatus(phase="Active", since=now)
-        if not lasting:
-            status = FaultStatus(phase="Healed", since=now, healed=now)
-        with acting(Origin(actor=ACTOR, causes=(f"experiment:{kind}",))):
-            fault = await self.client.create(
-                Fault(
-                    metadata=ObjectMeta(name=f"{kind.lower()}-{self._count}"),
-                    spec=FaultSpec(kind=kind, target=target, options=dict(options or {})),
-                    status=status,
-                )
-            )
-        self.on_fault(kind, target, node)
-        return _Active(fault)
+        return await self._recorder.begin(
+            kind, target, (node,) if node else (), options or {}, lasting=lasting
+        )
 
     def _healing(
-        self, active: _Active, seconds: float | None, release: Callable[[], None]
+        self, active: Recorded, seconds: float | None, release: Callable[[], None]
     ) -> Callable[[], None]:
         """What ends the fault, at once when called and by itself after `seconds`; once."""
         ended = trio.Event()
@@ -177,16 +166,10 @@ class Chaos:
                 with trio.move_on_after(math.inf if seconds is None else seconds):
                     await ended.wait()
                 heal()
-                await self._record_healed(active)
+                await self._recorder.healed(active)
 
-        self.nursery.start_soon(watch, name=f"chaos {active.fault.metadata.name}")
+        self.world.nursery.start_soon(watch, name=f"chaos {active.fault.metadata.name}")
         return heal
-
-    async def _record_healed(self, active: _Active) -> None:
-        now = MicroTime.of(self.clock.unix_us())
-        status = attrs.evolve(active.fault.status, phase="Healed", healed=now)
-        with acting(active.origin), suppress(NotFound, Conflict):  # somebody took the record away
-            await self.client.update(attrs.evolve(active.fault, status=status))
 
 
 _NO_EFFECT: Final = {"effect": "none: the node is down"}

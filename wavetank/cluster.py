@@ -18,7 +18,9 @@ import attrs
 import trio
 
 from engine import (
+    AnyServer,
     ApiServer,
+    ApiServers,
     Client,
     Clock,
     Draws,
@@ -39,6 +41,7 @@ from engine import (
     Settings,
     Simulation,
     acting,
+    current_origin,
     default_scheme,
     load_manifests,
     open_processes,
@@ -46,15 +49,29 @@ from engine import (
 )
 from reconcilers import ServiceAccountReconciler, default_reconcilers
 from sim_nodes import ImageBehaviour, Images, Kubelet, NodeHandle, SimulatedNode, make_runtime
-from store import Durability, Keep, Origin, Store, StoreError, open_etcd, open_store
-from wavetank.chaos import Chaos, FaultListener
+from store import (
+    DisturbedStore,
+    Durability,
+    Keep,
+    Origin,
+    Store,
+    StoreError,
+    open_etcd,
+    open_store,
+)
+from wavetank.chaos import Chaos
 from wavetank.control_plane import ControlPlane
 from wavetank.errors import BadInput, UnknownTarget
+from wavetank.faults.striker import ACTOR, FaultListener
+from wavetank.faults.world import World
 from wavetank.logs import as_keep, keep_header, kinds_header
 from wavetank.observer import Observer
 from wavetank.view import ClusterState, UnsettledSearch, View
 
 ROOT: Final = Origin(actor="user", causes=("user",))
+
+SPARED: Final = (ROOT.actor, ACTOR, "apiserver")
+"""Actors that no fault of the store strikes: they do what the experiment says and keep its records, or start an API server."""
 
 DEFAULT_NODES: Final = 3
 
@@ -115,6 +132,8 @@ class Cluster:
     keep: Keep = attrs.field(default=Keep.all(), converter=as_keep)
     """How much history the log at `log_path` keeps; also a text: "all", a number of revisions, or a time such as "2h"."""
     header: Mapping[str, Json] = attrs.field(factory=dict)
+    api_servers: int = 1
+    """How many API servers serve the store; engine.control.servers has who asks which."""
     seed: int = 0
     simulation: Simulation | None = None
 
@@ -132,11 +151,15 @@ class Cluster:
     control_plane: ControlPlane = attrs.field(init=False)
     machines: dict[str, NodeHandle] = attrs.field(factory=dict, init=False)
     """The simulated nodes by name."""
+    links: dict[str, Link] = attrs.field(factory=dict, init=False)
+    """The way of each process to the API server, by the process' name."""
+    servers: ApiServers = attrs.field(factory=ApiServers, init=False)
+    """The API servers, processes as all others; `server` is the first."""
     server: ApiServer = attrs.field(init=False)
     failures: list[str] = attrs.field(factory=list, init=False)
     """What reconcilers raised that is no API error, in order."""
     on_fault: list[FaultListener] = attrs.field(factory=list, init=False)
-    """Called with kind, target and node (or "") of each fault as it strikes."""
+    """Called with kind, target and nodes of each fault as it strikes."""
     processes: Processes = attrs.field(init=False)
     """All that runs in the cluster."""
     _epoch_us: int = attrs.field(default=0, init=False)
@@ -174,20 +197,17 @@ class Cluster:
         nursery = await stack.enter_async_context(_service_nursery())
         self.observer = Observer(store, View(ClusterState(self.scheme), self._wall_text))
         nursery.start_soon(self.observer.run, name="observer")
-        self.server = ApiServer(
-            store=store,
+        disturbed = None if self.store else DisturbedStore(store, spares=_is_of_the_experiment)
+        stack.push_async_callback(processes.aclose)  # before the store that they use is closed
+        await self._start_servers(disturbed or store)
+        if self.api_servers > 1:
+            nursery.start_soon(self.servers.check_health, name="load balancer")
+        self.client = Client(
+            endpoint=AnyServer(self.servers, partial(self._new_server, store, self.api_servers)),
             scheme=self.scheme,
-            clock=self.clock,
-            draws=self.draws,
-            settings=self.settings,
-            # Without the controller that makes it, pods do without the account `default`.
-            default_account_implied=not self._makes_accounts(),
-            shared=bool(self.store),
         )
-        await nursery.start(self.server.run, name="apiserver")
-        self.client = Client(endpoint=self.server, scheme=self.scheme)
         self.control_plane = ControlPlane(
-            server=self.server,
+            servers=self.servers,
             scheme=self.scheme,
             clock=self.clock,
             draws=self.draws,
@@ -195,6 +215,7 @@ class Cluster:
             processes=processes,
             reconcilers=self.reconcilers,
             on_failure=self._reconciler_failed,
+            links=self.links,
         )
         processes.on_failure = partial(self._process_failed, nursery)
         with acting(Origin(actor="wavetank", causes=("start",))):
@@ -202,15 +223,45 @@ class Cluster:
             self._start_nodes(processes)
         if self._makes_accounts():
             await self._default_account("default")
-        self.chaos = Chaos(
+        world = World(
             client=self.client,
             clock=self.clock,
+            draws=self.draws,
             nodes=self.machines,
             controllers=self.control_plane.controllers,
+            links=self.links,
+            processes=processes,
+            seams=self.control_plane.seams,
+            routes=self.control_plane.routes,
+            servers=self.servers.handles,
+            store=disturbed,
+            electors=self.control_plane.electors,
+            view=lambda: self.view,
             nursery=nursery,
-            on_fault=self._fault_struck,
         )
-        stack.push_async_callback(processes.aclose)
+        self.chaos = Chaos(world=world, on_fault=self._fault_struck)
+
+    async def _start_servers(self, store: Store) -> None:
+        """Start the API servers, one after the other."""
+        if self.api_servers < 1:
+            raise BadInput(f"api_servers is {self.api_servers}: a cluster has one at least")
+        for number in range(self.api_servers):
+            api = self._new_server(store, number)
+            await self.servers.start(f"apiserver-{number}", api, self.processes)
+        self.server = next(iter(self.servers.handles.values())).api
+
+    def _new_server(self, store: Store, number: int) -> ApiServer:
+        """An API server; the names and uids that it gives depend on its number."""
+        return ApiServer(
+            store=store,
+            scheme=self.scheme,
+            clock=self.clock,
+            draws=Draws(self.draws.bits("apiserver", number)) if number else self.draws,
+            settings=self.settings,
+            # Without the controller that makes it, pods do without the account `default`.
+            default_account_implied=not self._makes_accounts(),
+            shared=bool(self.store) or self.api_servers > 1,
+        )
 
     async def _open_store(self, stack: AsyncExitStack) -> Store:
         codec, clock = ObjectCodec(self.scheme), self.clock.now_ns
@@ -273,7 +324,7 @@ class Cluster:
             await kubelet.run()
 
         process = processes.start(f"kubelet/{node.name}", main)
-        link = Link(process.name, draws=self.draws, process=process)
+        link = self.links[process.name] = Link(process.name, draws=self.draws, process=process)
         runtime = make_runtime(node, images, self.draws)
         kubelet = Kubelet(
             description=node,
@@ -299,9 +350,9 @@ class Cluster:
     def _reconciler_failed(self, name: str, key: Key, error: Exception) -> None:
         self.failures.append(f"{name} {key}: {type(error).__name__}: {error}")
 
-    def _fault_struck(self, kind: str, target: str, node: str) -> None:
+    def _fault_struck(self, kind: str, target: str, nodes: Sequence[str]) -> None:
         for listener in self.on_fault:
-            listener(kind, target, node)
+            listener(kind, target, nodes)
 
     # -- what a program asks for -----------------------------------------------------------------
 
@@ -380,6 +431,11 @@ class Cluster:
         if not ready:
             raise UnknownTarget("no node is ready")
         return min(ready, key=lambda name: (-len(self.view.pods(node=name)), name))
+
+
+def _is_of_the_experiment() -> bool:
+    """Whether the user or chaos is writing: what the store refuses to the cluster it does not refuse to them."""
+    return current_origin().actor in SPARED
 
 
 def seconds(value: float | str) -> float:

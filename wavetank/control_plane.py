@@ -14,11 +14,11 @@ import attrs
 import trio
 
 from engine import (
+    ApiServers,
     Client,
     Clock,
     ControllerRuntime,
     Draws,
-    Endpoint,
     EventRecorder,
     Key,
     LeaderElector,
@@ -27,7 +27,9 @@ from engine import (
     Process,
     Processes,
     Reconciler,
+    Route,
     Scheme,
+    Seam,
     Settings,
     current_origin,
     set_origin,
@@ -53,16 +55,12 @@ class ControllerProcess:
     link: Link
     runtime: ControllerRuntime
 
-    async def restart(self) -> None:
-        """Kill it and start it with empty memory."""
-        await self.process.restart()
-
 
 @attrs.define(eq=False, kw_only=True)
 class ControlPlane:
     """Builds and runs the processes of the control plane."""
 
-    server: Endpoint
+    servers: ApiServers
     scheme: Scheme
     clock: Clock
     draws: Draws
@@ -70,6 +68,12 @@ class ControlPlane:
     processes: Processes
     reconcilers: Sequence[Reconciler]
     on_failure: FailureListener
+    links: dict[str, Link]
+    """Of all processes, by name; those made here are added."""
+    seams: dict[str, Seam] = attrs.field(factory=dict, init=False)
+    """Of all processes, kubelets included, by name."""
+    routes: dict[str, Route] = attrs.field(factory=dict, init=False)
+    """The same processes' ways to the API servers."""
     controllers: dict[str, ControllerProcess] = attrs.field(factory=dict, init=False)
     """By the reconciler's name; with several replicas those of the first to lead, then of whoever led last."""
     electors: dict[str, LeaderElector] = attrs.field(factory=dict, init=False)
@@ -91,9 +95,11 @@ class ControlPlane:
                 self._start_candidate(lease, f"{lease}-{replica}", members)
 
     def client_of(self, process: Process, link: Link) -> Client:
-        """A client for `process` over `link`."""
+        """A client for `process` over `link`, by the route and with the seam that are made for it."""
+        seam = self.seams[process.name] = Seam(process)
+        route = self.routes[process.name] = self.servers.route()
         return Client(
-            endpoint=LinkedEndpoint(self.server, link, process),
+            endpoint=LinkedEndpoint(route, link, process, seam),
             scheme=self.scheme,
             timeout_seconds=self.settings.request_timeout,
         )
@@ -106,7 +112,7 @@ class ControlPlane:
             await runtime.run()
 
         process = self.processes.start(actor, main)
-        link = Link(actor, draws=self.draws, process=process)
+        link = self.links[actor] = Link(actor, draws=self.draws, process=process)
         runtime = ControllerRuntime(
             template=template,
             client=self.client_of(process, link),
@@ -156,6 +162,7 @@ class ControlPlane:
                 recorder=recorder,
                 name=lease,
                 identity=identity,
+                gate=process.passed,
             )
             self.electors[name] = elector
             set_origin(Origin(actor=name, causes=current_origin().causes))
@@ -165,7 +172,7 @@ class ControlPlane:
                     await elector.run(lead)
 
         process = self.candidates[name] = self.processes.start(name, main)
-        link = Link(name, draws=self.draws, process=process)
+        link = self.links[name] = Link(name, draws=self.draws, process=process)
         client = self.client_of(process, link)
 
     def owns(self, process: Process) -> bool:

@@ -5,6 +5,7 @@ All of it is read from the log's events, in cluster time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import attrs
@@ -68,7 +69,7 @@ class _Fault:
     began: float
     kind: str
     target: str
-    node: str
+    nodes: tuple[str, ...]
     detected: float | None = None
     evicted: float | None = None
     recovered: float | None = None
@@ -104,9 +105,9 @@ class Measures:
         """`now` counted from when the measure began."""
         return round(now - (self._began or 0.0), 6)
 
-    def fault(self, kind: str, target: str, node: str, now: float) -> None:
-        """A fault happens now; `node` is the one it strikes, or empty."""
-        self._faults.append(_Fault(self.seconds(now), now, kind, target, node))
+    def fault(self, kind: str, target: str, nodes: Sequence[str], now: float) -> None:
+        """A fault happens now, and strikes these nodes."""
+        self._faults.append(_Fault(self.seconds(now), now, kind, target, tuple(nodes)))
 
     def observe(self, event: LogEvent, old: KubeObject | None, view: View) -> None:
         if self._began is None:
@@ -159,7 +160,7 @@ class Measures:
         condition = condition_of(node.status.conditions, "Ready")
         if condition is not None and condition.status != "True":
             for fault in self._faults:
-                if fault.node == node.metadata.name and fault.detected is None:
+                if node.metadata.name in fault.nodes and fault.detected is None:
                     fault.detected = now
 
     def _pod(self, pod: Pod, old: Pod | None, now: float) -> None:
@@ -167,7 +168,7 @@ class Measures:
             return
         if old.metadata.deletion_timestamp is None:
             for fault in self._faults:
-                if fault.node == pod.spec.node_name and fault.evicted is None:
+                if pod.spec.node_name in fault.nodes and fault.evicted is None:
                     fault.evicted = now
 
     def deployments(self, view: View, now: float) -> list[DeploymentMeasure]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import attrs
 import trio
@@ -69,6 +69,25 @@ def revision_of(text: str) -> int:
     return int(text)
 
 
+class WatchListener(Protocol):
+    """Hears of every watch what the server does with it, as it does it. Watches are numbered as they are opened."""
+
+    def opened(self, watch: int, request: WatchRequest, after: int, *, from_state: bool) -> None:
+        """What `request` selects is delivered from now on: every change after revision `after`.
+
+        `from_state`: first comes an ADDED for every object as of `after`.
+        """
+        ...
+
+    def delivered(self, watch: int, events: tuple[WatchEvent, ...]) -> None:
+        """The server hands out one batch."""
+        ...
+
+    def ended(self, watch: int, upto: int | None) -> None:
+        """Nothing more is handed out. All changes up to revision `upto` were; None: some may not have been."""
+        ...
+
+
 @attrs.define(eq=False)
 class Stream:
     """One open watch, as its client reads it."""
@@ -76,6 +95,16 @@ class Stream:
     watcher: Watcher
     deadline: float
     """In trio's time."""
+    serial: int
+    request: WatchRequest
+    after: int
+    """The revision that it began after."""
+    from_state: bool
+    """Whether it began with the objects as of `after`."""
+    listeners: list[WatchListener]
+    """The feed's own list; it may grow while the watch is open."""
+    begun: bool = attrs.field(default=False, init=False)
+    """Whether a batch has been handed out."""
     _waiting: Wakeup = attrs.field(factory=Wakeup, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,7 +123,11 @@ class Stream:
         if not watcher.buffer:
             watcher.ended = True
             raise trio.EndOfChannel
-        return watcher.take()
+        self.begun = True
+        events = watcher.take()
+        for listener in self.listeners:
+            listener.delivered(self.serial, events)
+        return events
 
 
 @attrs.define(eq=False)
@@ -110,6 +143,8 @@ class Feed:
     )
     _opened: int = attrs.field(default=0, init=False)
     _overflowed: int = attrs.field(default=0, init=False)
+    _streams: dict[int, Stream] = attrs.field(factory=dict, init=False, repr=False)
+    _listeners: list[WatchListener] = attrs.field(factory=list, init=False, repr=False)
 
     @property
     def cache(self) -> RegistryCache:
@@ -183,6 +218,16 @@ class Feed:
         while self.cache.revision < revision:
             await self._advanced.park()
 
+    def listen(self, listener: WatchListener) -> None:
+        """Tell `listener` of all watches from now on, and first of those that are open, as if they were opened now."""
+        for serial, stream in self._streams.items():
+            after, from_state = stream.after, stream.from_state
+            if self._cache is not None and (stream.begun or not from_state):
+                buffer, from_state = stream.watcher.buffer, False
+                after = max(after, buffer[0].revision - 1 if buffer else self._cache.revision)
+            listener.opened(serial, stream.request, after, from_state=from_state)
+        self._listeners.append(listener)
+
     @asynccontextmanager
     async def watch(self, request: WatchRequest) -> AsyncIterator[Stream]:
         """Open a watch. Raises BadRequest, Gone, Unavailable."""
@@ -206,15 +251,24 @@ class Feed:
             if request.timeout_seconds is not None
             else float("inf")
         )
-        stream = Stream(watcher, deadline)
         self._opened += 1
         serial = self._opened
+        after = revision or cache.revision
+        stream = Stream(watcher, deadline, serial, request, after, not revision, self._listeners)
         kind.add(serial, watcher)
+        self._streams[serial] = stream
+        for listener in self._listeners:
+            listener.opened(serial, request, after, from_state=stream.from_state)
         try:
             yield stream
         finally:
             kind.discard(serial, watcher)
+            del self._streams[serial]
             self._overflowed += watcher.overflowed
+            # An empty buffer says that all the cache knew was handed out, unless the server had ended the watch.
+            complete = not watcher.buffer and not watcher.ended and self._cache is cache
+            for listener in self._listeners:
+                listener.ended(serial, max(after, cache.revision) if complete else None)
 
     @property
     def opened(self) -> int:

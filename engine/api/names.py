@@ -37,7 +37,8 @@ class Names:
     draws: Draws
     epoch: int
     shared: bool = False
-    """Another API server writes to the same store: what it has deleted is not known here, so every object is told by the time."""
+    """Another API server writes to the same store: what it has deleted is not known here, so every object is told by
+    the time, and by how often this server has made one of its name. Each of them has draws of its own."""
     _ordinals: dict[tuple[str, str, str], int] = attrs.field(factory=dict, init=False)
     _incarnations: dict[str, int] = attrs.field(factory=dict, init=False)
 
@@ -63,8 +64,10 @@ class Names:
         What nothing refers to (Events) takes the time for an incarnation, as there are many and each name is used once.
         """
         name = key.rpartition("/")[2]
-        counted = resource.garbage_collected and not self.shared
-        life = self._incarnations.get(key, 0) if counted else now_us
+        if self.shared:
+            count = self._incarnations[key] = self._incarnations.get(key, 0) + 1
+            return NewName(name, Uid(self.draws.uid("given", key, self.epoch, now_us, count)))
+        life = self._incarnations.get(key, 0) if resource.garbage_collected else now_us
         return NewName(name, Uid(self.draws.uid("given", key, self.epoch, life)))
 
     def ended(self, resource: Resource, key: str, metadata: ObjectMeta) -> None:

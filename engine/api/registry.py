@@ -44,6 +44,11 @@ class RegistryCache:
             found = self._kinds[prefix] = KindCache(resource, self.window_limit, self._start)
         return found
 
+    def forget(self, revision: int) -> None:
+        """Give up the changes of all kinds up to and with `revision`."""
+        for kind in self._kinds.values():
+            kind.forget(revision)
+
     def _kind_of_key(self, key: str) -> KindCache | None:
         if not key.startswith(REGISTRY):
             return None

@@ -18,7 +18,7 @@ from engine.api.admission import Admission
 from engine.api.bootstrap import bootstrap
 from engine.api.defaulting import Defaulting
 from engine.api.errors import ApiError, MethodNotAllowed
-from engine.api.feed import Feed, Limits
+from engine.api.feed import Feed, Limits, WatchListener
 from engine.api.leases import EventLeases
 from engine.api.names import Names
 from engine.api.patches import Patcher
@@ -164,6 +164,10 @@ class ApiServer:
         """Open a watch for the length of the block. Entering raises BadRequest, Gone, Unavailable."""
         return self._feed.watch(request)
 
+    def listen(self, listener: WatchListener) -> None:
+        """Tell `listener` of all watches from now on, and first of those that are open."""
+        self._feed.listen(listener)
+
     def statistics(self) -> ServerStatistics:
         """What it has done and what it holds."""
         feed = self._feed
@@ -176,6 +180,11 @@ class ApiServer:
             watches_opened=feed.opened,
             watches_overflowed=feed.overflowed,
         )
+
+    def forget(self, revision: int) -> None:
+        """Give up the changes up to and with `revision`, which has to be in the cache: who watches from before it meets Gone."""
+        if self._feed.serving:
+            self._feed.cache.forget(min(revision, self._feed.cache.revision))
 
     def check(self) -> None:
         """Assert the cache's invariants."""

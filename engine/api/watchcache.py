@@ -237,6 +237,13 @@ class KindCache:
             if after is not None:
                 _offer(buckets.get(after), change, None, new, woken)
 
+    def forget(self, revision: int) -> None:
+        """Give up the changes up to and with `revision`: no watch resumes from before it."""
+        window = self._window
+        while window and window[0].revision <= revision:
+            window.popleft()
+        self.floor = max(self.floor, revision)
+
     def changes_after(self, revision: int) -> list[Change]:
         """The changes after `revision`, oldest first. Raises Gone when some are no longer kept."""
         if revision < self.floor:

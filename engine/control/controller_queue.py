@@ -77,6 +77,14 @@ class ControllerQueue:
             await self._lot.park()
         return self.core.get()
 
+    def postpone(self, key: Key, causes: tuple[Cause, ...], seconds: float) -> None:
+        """Give back a key that a worker has taken, with its causes: it is reconciled after a while."""
+        before = self.core.next_wake()
+        self.core.add_after(key, seconds, self.clock.now_ns(), causes)
+        if self.core.next_wake() != before:
+            self._timer.set()
+        self.done(key)
+
     def done(self, key: Key) -> None:
         """The worker has finished with `key`."""
         if self.core.done(key):

@@ -6,7 +6,8 @@ from when this replica saw the record change, on its own clock, so skewed clocks
 The life of a leader: it tries every 2 to 4.4 s, takes a lease nobody has renewed for 15 s, works, and renews every
 2 s without reading first. When 10 s of tries bring no renewal it stops, at the latest 12 s after the last success and so 3 s before
 another may begin. That holds for what it starts, not for what is under way: a process that was paused may still send a
-write afterwards, and Kubernetes has no fence against it.
+write afterwards, and Kubernetes has no fence against it. Nor is there one against whoever writes the record though it is held: a replica
+that is made to seize the lease leads beside the former leader until that one finds that it cannot renew.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from engine.objects.meta import ObjectMeta
 from engine.settings import Settings
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
+from engine.sim.holds import Holds
 
 JITTER: Final = 1.2
 """A candidate waits retry_period x (1 + U(0, 1.2)) between tries (client-go JitterFactor)."""
+
+_LONG_AGO: Final = -(1 << 63)
 
 NAMESPACE: Final = "kube-system"
 
@@ -46,6 +50,10 @@ class Observed:
         named = self.spec.lease_duration_seconds
         duration = float(named) if named is not None else lease_duration
         return now_ns < self.since_ns + round(duration * 1e9)
+
+    def run_out(self) -> Observed:
+        """The record as if nobody had renewed it for longer than any duration."""
+        return Observed(self.spec, _LONG_AGO)
 
 
 def claim(
@@ -87,6 +95,10 @@ def check_timings(settings: Settings) -> None:
         )
 
 
+async def _no_gate() -> None:
+    """For an elector that nobody pauses."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class LeaderElector:
     """Runs `work` while this replica leads; when leadership is lost, `work` is cancelled and `run` returns."""
@@ -100,6 +112,10 @@ class LeaderElector:
     """The Lease, in kube-system, e.g. `kube-scheduler`."""
     identity: str
     """Who it is in the record. A replica started again under the same one goes on leading at once, as it may."""
+    gate: Callable[[], Awaitable[None]] = _no_gate
+    """Passed before it concludes that it no longer leads: a paused process concludes nothing."""
+    seizing: Holds = attrs.field(factory=Holds, init=False)
+    """Holds of the faults that make it take the lease from whoever has it, when it does not lead itself."""
     _observed: Observed | None = attrs.field(default=None, init=False)
     _lease: Lease | None = attrs.field(default=None, init=False)
     _leading: bool = attrs.field(default=False, init=False)
@@ -110,6 +126,7 @@ class LeaderElector:
 
     @property
     def leading(self) -> bool:
+        """Whether its work may go on."""
         return self._leading
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -161,6 +178,8 @@ class LeaderElector:
                 while not await self._try():  # noqa: ASYNC110 - likewise
                     await trio.sleep(settings.leader_retry_period)
             if window.cancelled_caught:
+                await self.gate()
+                self._leading = False  # at once: its work may take a while to end
                 leadership.cancel()
                 return
 
@@ -191,8 +210,11 @@ class LeaderElector:
 
     async def _write(self, lease: Lease | None) -> bool:
         """Write our claim over `lease`, if we have one. Raises ApiError: Conflict when it is not the newest."""
+        observed = self._observed
+        if self.seizing and observed is not None and not self._leading:
+            observed = observed.run_out()
         spec = claim(
-            self._observed,
+            observed,
             self.identity,
             self.settings.leader_lease_duration,
             self.clock.now_ns(),

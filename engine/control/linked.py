@@ -4,14 +4,16 @@ A request crosses the link, is carried out, and its answer crosses back. When th
 has been applied and its answer is lost: the caller gets `Timeout` and cannot know. What a watch delivers crosses the
 link as well; cut off, it is held back and arrives when the link is healed, as on a TCP connection.
 
-An undisturbed link takes no time, so a request goes straight through; that is the path nearly all of them take.
+An undisturbed link takes no time, so a request goes straight through; that is the path nearly all of them take. What faults and
+observers do beyond what a link does, they do in the process' `Seam`:
+
+    the hooks on writes, the link there | the interposers, the server | the fate of the write, the link back, the listeners
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
 
 import attrs
 import trio
@@ -19,20 +21,21 @@ import trio
 from engine.api.errors import ApiError, Timeout
 from engine.api.request import (
     Endpoint,
-    ObjectList,
     Request,
     WatchEvent,
     WatchRequest,
     WatchStream,
 )
-from engine.objects.meta import KubeObject
+from engine.control.interposed import (
+    DEFAULT_TIMEOUT,
+    Answer,
+    opened_through,
+    through,
+    timed_out,
+)
+from engine.control.seam import Connection, Fate, Seam
 from engine.sim.link import Link
 from engine.sim.process import Process
-
-DEFAULT_TIMEOUT: Final = 60.0
-"""Seconds a caller waits who names no time-out (kube-apiserver --request-timeout)."""
-
-Answer = KubeObject | ObjectList | None
 
 
 @attrs.frozen
@@ -42,9 +45,13 @@ class LinkedEndpoint:
     endpoint: Endpoint
     link: Link
     process: Process
+    seam: Seam = attrs.field(
+        default=attrs.Factory(lambda self: Seam(self.process), takes_self=True)
+    )
 
     @property
-    def _undisturbed(self) -> bool:
+    def _open(self) -> bool:
+        """Whether messages cross at once."""
         return self.link.clear and self.process.running
 
     async def request(self, request: Request) -> Answer:
@@ -52,40 +59,68 @@ class LinkedEndpoint:
 
         Raises ApiError (Timeout when no answer came in time), ProcessGone when the process is dead or dying.
         """
-        if not self._undisturbed:
-            return await self._within_timeout(request)
+        if not self.seam.quiet:
+            return await self._through_seam(request)
+        if not self._open:
+            return await self._within_timeout(request, Fate.ARRIVES)
         try:
             answer = await self.endpoint.request(request)
         except ApiError:
-            if not self._undisturbed:
+            if not self._open:
                 await self._bring_back(request)
             raise
-        if not self._undisturbed:
+        if not self._open:
             await self._bring_back(request)
         return answer
 
-    async def _within_timeout(self, request: Request) -> Answer:
+    async def _through_seam(self, request: Request) -> Answer:
+        seam = self.seam
+        fate = seam.fate_of(request)
+        if fate is Fate.KILLED_BEFORE:
+            await seam.kill()
+        try:
+            answer = await self._within_timeout(request, fate)
+        except ApiError as error:
+            seam.answered(request, error)
+            raise
+        seam.answered(request, answer)
+        return answer
+
+    async def _within_timeout(self, request: Request, fate: Fate) -> Answer:
         with trio.move_on_after(request.timeout_seconds or DEFAULT_TIMEOUT):
-            await self.link.to_server()
+            crosses = not self._open
+            if crosses:
+                await self.link.to_server()
             error: ApiError | None = None
             answer: Answer = None
             try:
-                answer = await self.endpoint.request(request)
+                answer = await self._at_server(request)
             except ApiError as raised:
                 error = raised
-            await self.link.to_client()
+            self.seam.arrived(request)
+            if fate is Fate.KILLED_AFTER:
+                await self.seam.kill()
+            if fate is Fate.ANSWER_LOST:
+                await trio.sleep_forever()
+            if crosses or not self._open:
+                await self.link.to_client()
             if error is not None:
                 raise error
             return answer
         await self.process.passed()
-        raise _timed_out(request)
+        raise timed_out(request)
+
+    async def _at_server(self, request: Request) -> Answer:
+        if self.seam.interposers:
+            return await through(self.seam.interposers, request, self.endpoint.request)
+        return await self.endpoint.request(request)
 
     async def _bring_back(self, request: Request) -> None:
         with trio.move_on_after(request.timeout_seconds or DEFAULT_TIMEOUT):
             await self.link.to_client()
             return
         await self.process.passed()
-        raise _timed_out(request)
+        raise timed_out(request)
 
     def watch(self, request: WatchRequest) -> AbstractAsyncContextManager[WatchStream]:
         """Open a watch whose events cross the link. Entering raises ApiError."""
@@ -93,38 +128,53 @@ class LinkedEndpoint:
 
     @asynccontextmanager
     async def _watch(self, request: WatchRequest) -> AsyncIterator[WatchStream]:
-        if not self._undisturbed:
-            with trio.move_on_after(request.timeout_seconds or DEFAULT_TIMEOUT) as scope:
+        seam = self.seam
+        if not (seam.quiet and self._open):
+            await self._open_watch(request)
+        with trio.CancelScope() as scope:
+            async with self.endpoint.watch(request) as stream:
+                connection = Connection(request, stream, scope)
+                seam.connect(connection)
+                try:
+                    yield _LinkedStream(connection, self)
+                finally:
+                    seam.disconnect(connection)
+        if scope.cancelled_caught:
+            raise trio.EndOfChannel
+
+    async def _open_watch(self, request: WatchRequest) -> None:
+        with trio.move_on_after(request.timeout_seconds or DEFAULT_TIMEOUT) as scope:
+            if not self._open:
                 await self.link.to_server()
-            if scope.cancelled_caught:
-                await self.process.passed()
-                raise Timeout(f"Timeout: watch {request.resource.plural}: no answer in time")
-        async with self.endpoint.watch(request) as stream:
-            yield _LinkedStream(stream, self)
+            await opened_through(self.seam.interposers, request)
+        if scope.cancelled_caught:
+            await self.process.passed()
+            raise Timeout(f"Timeout: watch {request.resource.plural}: no answer in time")
 
 
 @attrs.frozen
 class _LinkedStream:
-    stream: WatchStream
+    connection: Connection
     way: LinkedEndpoint
 
     async def receive(self) -> tuple[WatchEvent, ...]:
-        try:
-            events = await self.stream.receive()
-        except (ApiError, trio.EndOfChannel):
-            await self._cross()  # that it has ended is a message like any other
-            raise
+        connection, seam = self.connection, self.way.seam
+        events: tuple[WatchEvent, ...] = ()
+        while not events:
+            try:
+                events = await (
+                    connection.source() if connection.pending else connection.stream.receive()
+                )
+            except (ApiError, trio.EndOfChannel):
+                await self._cross()  # that it has ended is a message like any other
+                raise
+            if not seam.quiet:
+                events = await seam.staged(connection, events)
         await self._cross()
+        if not seam.quiet:
+            seam.delivered(connection.request, events)
         return events
 
     async def _cross(self) -> None:
-        if not self.way._undisturbed:  # noqa: SLF001 - the endpoint's own stream
+        if not self.way._open:  # noqa: SLF001 - the endpoint's own stream
             await self.way.link.to_client()
-
-
-def _timed_out(request: Request) -> Timeout:
-    seconds = request.timeout_seconds or DEFAULT_TIMEOUT
-    return Timeout(
-        f"Timeout: {request.verb.value} {request.resource.plural} {request.name!r}: "
-        f"no answer within {seconds:g}s; the request may have been applied"
-    )

@@ -29,6 +29,7 @@ from engine.control.controller_queue import ControllerQueue
 from engine.control.events import EventRecorder
 from engine.control.informer import Informer
 from engine.control.informer_set import InformerSet
+from engine.control.pace import Pace
 from engine.control.reconciler import (
     Done,
     Equipment,
@@ -94,6 +95,7 @@ class ControllerRuntime:
     _informers: InformerSet = attrs.field(init=False)
     _recorder: EventRecorder = attrs.field(init=False)
     _reconciler: Reconciler = attrs.field(init=False)
+    _pace: Pace = attrs.field(init=False)
     _counters: dict[str, int] = attrs.field(init=False)
     _last_failure: str = attrs.field(default="", init=False)
     _kind: Resource | None = attrs.field(default=None, init=False)
@@ -135,6 +137,7 @@ class ControllerRuntime:
             modern=self.template.modern_events,
         )
         self._reconciler = copy.copy(self.template)
+        self._pace = Pace()
         self._kind = None
         self._last_failure = ""
 
@@ -215,13 +218,17 @@ class ControllerRuntime:
         while True:
             key, causes = await queue.get()
             await self.gate()
+            wait = self._pace.wait(key, self.clock.now_ns())
+            if wait:
+                queue.postpone(key, causes, wait)
+                continue
             reconcile = f"{self.actor}#{next(self._ids)}"
             set_origin(Origin(actor=self.actor, reconcile=reconcile, causes=causes))
             try:
                 outcome: Result | Exception = await self._reconciler.reconcile(key)
-            except ProcessGone:
-                raise  # the process is dying: no fault of the reconciler
-            except Exception as error:  # noqa: BLE001 - a reconciler's fault must not end the cluster
+            except Exception as error:
+                if _is_death(error):
+                    raise  # no fault of the reconciler
                 outcome = error
             self._settle(key, outcome)
             queue.done(key)
@@ -257,9 +264,9 @@ class ControllerRuntime:
         while True:
             try:
                 await loop()
-            except ProcessGone:
-                raise
-            except Exception as error:  # noqa: BLE001 - likewise
+            except Exception as error:
+                if _is_death(error):
+                    raise
                 if _is_refusal(error):
                     self._counters["refused"] += 1
                 else:
@@ -281,6 +288,13 @@ class ControllerRuntime:
         obj = self._informers.get(self._kind).get(key)
         if obj is not None:
             self._recorder.event(obj, "Warning", "ReconcileError", f"{self.template.name}: {text}")
+
+
+def _is_death(error: BaseException) -> bool:
+    """Whether the process is dying: one of its tasks met that, alone or in a group, as calls made side by side raise it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(ProcessGone) is not None
+    return isinstance(error, ProcessGone)
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -6,7 +6,9 @@ so that no float reaches an event: 20,000 sleeps of 0.1 s end at 1999.9999999992
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable
 from typing import Final, Self
 
 import trio
@@ -31,7 +33,7 @@ class Clock:
     Made and read inside `trio.run` only; elsewhere trio raises `RuntimeError`.
     """
 
-    __slots__ = ("_alarms", "_read", "_start", "epoch_us", "timers")
+    __slots__ = ("_alarms", "_error_us", "_read", "_start", "epoch_us", "timers")
 
     def __init__(self, *, epoch_us: int, timers: Timers | None = None) -> None:
         self.epoch_us: Final = epoch_us
@@ -41,6 +43,7 @@ class Clock:
         self.timers: Final = timers
         """Those of the simulation; None outside of one."""
         self._alarms: Final = Alarms(self)
+        self._error_us: Callable[[int], int] | None = None
 
     @classmethod
     def virtual(cls, timers: Timers | None = None) -> Self:
@@ -51,6 +54,12 @@ class Clock:
     def wall(cls) -> Self:
         """The clock of a run in real time; the one place where the engine reads the system's."""
         return cls(epoch_us=time.time_ns() // 1000)  # noqa: TID251 - the one reading of the system's clock
+
+    def erring(self, error_us: Callable[[int], int]) -> Self:
+        """The clock of a machine: the same timers, and a calendar that is ahead by `error_us` of a time in nanoseconds."""
+        clock = copy.copy(self)
+        clock._error_us = error_us  # noqa: SLF001 - a copy of its own
+        return clock
 
     def __repr__(self) -> str:
         return f"Clock(epoch_us={self.epoch_us})"
@@ -84,4 +93,7 @@ class Clock:
 
     def unix_us(self) -> int:
         """The calendar: Unix microseconds."""
-        return self.epoch_us + round((self._read() - self._start) * _US)
+        now = round((self._read() - self._start) * _US)
+        if self._error_us is not None:
+            now += self._error_us(now * 1000)
+        return self.epoch_us + now

@@ -5,7 +5,10 @@ would: all the memory of the main function is gone with its frames. Python still
 code there shields itself and writes; so a dying process passes no gate any more. `Process.gate()` is the one door between a process
 and its cluster: links await it on the way out and on the way in, and whoever waits for time or for a watch awaits it afterwards. A
 paused process stands before its gate, which is what SIGSTOP looks like from outside: its timers run out, its requests are not sent,
-answers and watch events pile up unread, and all of it goes on at once when it is resumed.
+answers and watch events pile up unread, and all of it goes on at once when it is resumed. A slowed process spends time at each gate.
+
+Faults overlap, so each has a grip of its own: a `Hold` on a paused process or on one that is kept down, an `Entry` for what slows it. A
+process that is kept down starts when the last hold is released, if it lived when it was taken or somebody has asked for its start since.
 
 A failing main (an `Exception`) ends its process and nothing else; `Processes` hears of it, and the default is to fail the
 simulation: no error is lost.
@@ -20,12 +23,16 @@ from typing import Final
 import attrs
 import trio
 
+from engine.sim.entries import Entries, Entry
 from engine.sim.holds import Hold, Holds
 from engine.sim.lifecycle import LIVING, Event, IllegalTransition, State, next_state
 from engine.sim.progress import process_name
 
 Main = Callable[[], Awaitable[object]]
 """What a process runs, called anew at every start; what it remembers lives in its frames and its objects, nowhere else."""
+
+Delay = Callable[[], float]
+"""How long the next pass of a gate takes, in seconds; called once for each."""
 
 
 class ProcessGone(Exception):
@@ -53,6 +60,10 @@ class ProcessStatistics:
     """Why it is paused, oldest first."""
     failure: Exception | None
     """What its main raised last, or what its clean-up raised in a crash."""
+    kept_down_by: tuple[str, ...] = ()
+    """Why it may not start, oldest first."""
+    slowed_by: tuple[str, ...] = ()
+    """Why its gate takes time, oldest first."""
 
 
 class Process:
@@ -60,7 +71,7 @@ class Process:
 
     `kubelet/node-3` starts and runs its main; `await crash()` returns when the last of its tasks is gone; `restart()` calls the same main
     again, in a new task tree that knows nothing of the old one. Paused by two faults it goes on when both have let go; a crash voids
-    the holds, since the process that comes back is another one.
+    the holds, since the process that comes back is another one. What slows it or keeps it down is around it, and outlives a crash.
     """
 
     def __init__(self, name: str, main: Main, owner: Processes) -> None:
@@ -70,10 +81,13 @@ class Process:
         self._owner: Final = owner
         self._state = State.CREATED
         self.running = False
-        """Whether its state is RUNNING. Asked for each message."""
+        """Whether it passes its gate at once: its state is RUNNING, and nothing slows it. Asked for each message."""
         self._starts = 0
         self._failure: Exception | None = None
         self._holds: Final = Holds(on_free=self._resumed)
+        self._down: Final = Holds(on_free=self._let_go)
+        self._wanted = False  # Whether it starts when nothing keeps it down any more.
+        self._slowdowns: Final[Entries[Delay]] = Entries(on_change=self._look)
         self._scope = trio.CancelScope()
         self._over = trio.Event()
 
@@ -103,14 +117,21 @@ class Process:
             starts=self._starts,
             held_by=self._holds.reasons,
             failure=self._failure,
+            kept_down_by=self._down.reasons,
+            slowed_by=self._slowdowns.reasons,
         )
 
     def start(self) -> None:
         """Start it, again if it ended before; its tasks take their first steps when the caller next waits.
 
+        One that is kept down starts when it is let go.
+
         Raises:
             IllegalTransition: it runs, or is not gone yet.
         """
+        if self._down:
+            self._wanted = True
+            return
         self._move(Event.START)
         self._starts += 1
         self._failure = None
@@ -130,12 +151,39 @@ class Process:
         await self._over.wait()
 
     async def restart(self) -> None:
-        """Start it, after a crash if it is alive, or when the crash under way is over."""
+        """Start it, after a crash if it is alive, or when the crash under way is over. When two do so at once, it is started once."""
         if self.living:
             await self.crash()
         elif self._state is State.CRASHING:
             await self._over.wait()
-        self.start()
+        if not self.living:
+            self.start()
+
+    def keep_down(self, reason: str = "") -> Hold:
+        """Kill it at once, if it is alive, and keep it from starting until the hold is released; `ended` waits for its end.
+
+        When the last such hold is released it starts, if it was alive or somebody has asked for its start meanwhile.
+        """
+        hold = self._down.take(reason)
+        if self.living:
+            self._wanted = True
+            self._move(Event.CRASH)
+            self._holds.clear()
+            self._scope.cancel()
+        return hold
+
+    def give_up(self) -> None:
+        """Have it stay away when it is let go: nobody needs it any more, unless somebody asks for its start again."""
+        self._wanted = False
+
+    def _let_go(self) -> None:
+        if self._wanted and self._state is not State.CRASHING:  # else at the end of the crash
+            self._wanted = False
+            self.start()
+
+    def slow(self, delay: Delay, reason: str = "") -> Entry[Delay]:
+        """Have each pass of its gate take time, until the entry is released; several add up."""
+        return self._slowdowns.add(delay, reason)
 
     async def ended(self) -> None:
         """Wait until this incarnation is over: crashed, exited or failed; at once if it is."""
@@ -173,11 +221,19 @@ class Process:
         await self.passed()
 
     async def passed(self) -> None:
-        """As `gate`, but a checkpoint only while paused: for callers that are one already.
+        """As `gate`, but a checkpoint only while paused or slowed: for callers that are one already.
 
         Raises:
             ProcessGone: it is dead or dying.
         """
+        if not self.running:
+            await self._wait_at_gate()
+
+    async def _wait_at_gate(self) -> None:
+        if self._state in LIVING:
+            for slowdown in self._slowdowns:
+                with trio.move_on_after(slowdown.item()):
+                    await slowdown.over.wait()
         if self._state is State.PAUSED:
             await self._holds.free()
         if self._state not in LIVING:
@@ -190,7 +246,10 @@ class Process:
 
     def _move(self, event: Event) -> None:
         self._state = next_state(self.name, self._state, event)
-        self.running = self._state is State.RUNNING
+        self._look()
+
+    def _look(self) -> None:
+        self.running = self._state is State.RUNNING and not self._slowdowns
 
     def _resumed(self) -> None:
         if self._state is State.PAUSED:
@@ -222,6 +281,8 @@ class Process:
         if self._state is State.FAILED:
             assert self._failure is not None
             self._owner.failed(self, self._failure)
+        elif not self._down:
+            self._let_go()
 
 
 FailureHandler = Callable[[Process, Exception], None]
@@ -282,6 +343,7 @@ class Processes:
     async def remove(self, name: str) -> None:
         """Crash it if it lives, and forget it: its machine is taken away. Always a checkpoint."""
         process = self[name]
+        process.give_up()
         await trio.lowlevel.checkpoint()
         if process.living:
             await process.crash()
@@ -292,6 +354,8 @@ class Processes:
     async def aclose(self) -> None:
         """Crash the living, last started first: each ends before what it was started on top of."""
         await trio.lowlevel.checkpoint()
+        for process in self:
+            process.give_up()
         for process in reversed(tuple(self._processes.values())):
             if process.living:
                 await process.crash()

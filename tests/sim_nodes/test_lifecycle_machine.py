@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from node_play import FIXED, Play, behaviour, make_host, make_pod, make_runtime
 
-from engine import Container, Probe, TCPSocketAction
+from engine import Container, DurationRange, Probe, TCPSocketAction
 from sim_nodes.images import ImageBehaviour
 from sim_nodes.units import NS
 
@@ -105,6 +105,42 @@ class Lives(RuleBasedStateMachine):
             life.host.runtime.hang(record, self.play.now)
             life.poke(self.play.now)
 
+    @rule(what=st.sampled_from(["hanging", "unready"]))
+    def pod_is_disturbed(self, what: str) -> None:
+        """A fault, and its heal a little later."""
+        life = self.play.life
+        runtime = life.host.runtime
+        effect = getattr(runtime.disturbances.disturb(life.uid), what).add(None, "fault")
+        self._tell()
+        self.play.to(self.play.now / NS + 7)
+        runtime.disturbances.relieve(life.uid, effect)
+        self._tell()
+
+    @rule(after=st.integers(0, 9))
+    def pod_crashes_for_a_while(self, after: int) -> None:
+        life = self.play.life
+        runtime = life.host.runtime
+        span = DurationRange.fixed(float(after))
+        effect = runtime.disturbances.disturb(life.uid).crashing.add(span, "fault")
+        self._tell()
+        self.play.to(self.play.now / NS + 25)
+        runtime.disturbances.relieve(life.uid, effect)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.play.life.host.runtime.disturb(self.play.life.uid, self.play.now)
+        self.play.life.poke(self.play.now)
+
+    @precondition(lambda self: self.deleted_at is None)
+    @rule(away=st.integers(1, 100))
+    def machine_stands_still(self, away: int) -> None:
+        runtime = self.play.life.host.runtime
+        pause = runtime.freeze("fault", self.play.now)
+        self.play.now += away * NS
+        assert runtime.thaw(self.play.now, pause)
+        self.play.life.poke(self.play.now)
+        self.play.to(self.play.now / NS)
+
     @precondition(lambda self: self.deleted_at is None)
     @rule(grace=st.integers(1, 60))
     def delete(self, grace: int) -> None:
@@ -159,7 +195,11 @@ class Lives(RuleBasedStateMachine):
             if each.state is not None and each.state.running is not None:
                 assert record is not None
                 assert settled
-                if play.life.stopping and not record.stopping:
+                stopping = any(
+                    other.stopping and not other.exited(play.now)
+                    for other in play.life.newest_records()
+                )
+                if stopping and not record.stopping:
                     continue
                 assert record.ends_ns > play.now - 2 * NS, f"{each.name} shown running, and is not"
 

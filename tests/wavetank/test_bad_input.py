@@ -13,6 +13,7 @@ from engine import Settings, field_name_outside
 from reconcilers import default_reconcilers
 from tests.wavetank.conftest import Call
 from tests.wavetank.contract import DEPLOYMENT, write_small
+from wavetank.invariants import INVARIANTS
 
 WEB = DEPLOYMENT.format(name="web", replicas=2, version=1)
 SETTINGS = ", ".join(field_name_outside(field.name) for field in attrs.fields(Settings))
@@ -24,7 +25,7 @@ SPOILT = {
         "invariant:",
         (
             "19: spec.invariant: unknown field (did you mean invariants?); allowed: seed, cluster, manifests, images, "
-            "steadyState, method, invariants, settleTimeout, until"
+            "steadyState, method, faults, invariants, settleTimeout, until"
         ),
     ),
     "unknown field deep down": (
@@ -130,7 +131,7 @@ SPOILT = {
     "unknown invariant": (
         "[boundOnce]",
         "[boundOnce, neverFails]",
-        "19: spec.invariants[1]: unknown invariant 'neverFails'; allowed: withinSurge, noOvercommit, oneLeader, boundOnce",
+        f"19: spec.invariants[1]: unknown invariant 'neverFails'; allowed: {', '.join(INVARIANTS)}",
     ),
     "unknown setting": (
         "nodeMonitorGracePeriod",

@@ -51,7 +51,7 @@ def test_the_answer_to_a_fault() -> None:
     log.put(pod("p", node="a-0"))
     log.put(pod("q", node="a-1"))
     measures.begin(log.view, 10)
-    measures.fault("crashNode", "a-0", "a-0", 70)
+    measures.fault("crashNode", "a-0", ["a-0"], 70)
     log.seconds = 112
     log.put(node("a-0", ready="Unknown"))
     log.put(deployment(3, 2))
@@ -82,7 +82,7 @@ def test_a_fault_that_nobody_notices() -> None:
     log, measures = measured()
     log.put(deployment(3, 3))
     measures.begin(log.view, 0)
-    measures.fault("pauseKubelet", "a-0", "a-0", 5)
+    measures.fault("pauseKubelet", "a-0", ["a-0"], 5)
     log.seconds = 50
     log.put(deployment(3, 2))
     log.seconds = 60

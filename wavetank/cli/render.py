@@ -113,16 +113,11 @@ def _deployments(result: Result[object]) -> Table:
 
 
 def _faults(faults: tuple[FaultMeasure, ...]) -> Table:
-    table = Table(
-        "fault",
-        "target",
-        "at",
-        "detected after",
-        "evicted after",
-        "recovered after",
-        title="Faults",
-        title_justify="left",
-    )
+    table = Table(title="Faults", title_justify="left")
+    table.add_column("fault", no_wrap=True)
+    table.add_column("target", no_wrap=True)
+    for name in ("at", "detected after", "evicted after", "recovered after"):
+        table.add_column(name, overflow="fold")
     for fault in faults:
         table.add_row(
             fault.kind,

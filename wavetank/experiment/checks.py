@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
-from types import ModuleType
 
 import attrs
 
 from engine import is_ready
 from wavetank.errors import BadInput
+from wavetank.experiment.code import Code
 from wavetank.experiment.model import (
     Check,
     DeploymentAvailable,
-    Files,
     NodeReady,
     PodsReady,
     PythonCheck,
@@ -29,14 +27,16 @@ class Checks:
     """The checks of one experiment. Raises BadInput when a user's function cannot be found."""
 
     checks: Sequence[Check]
-    files: Files
+    code: Code
     _functions: dict[str, Function] = attrs.field(factory=dict, init=False)
-    _modules: dict[str, ModuleType] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         for check in self.checks:
             if isinstance(check, PythonCheck):
-                self._functions[check.target] = self._load(check)
+                found = self.code.get(check.target, check.where, "function")
+                if not callable(found):
+                    raise BadInput(f"{check.where}: {check.target} is no function")
+                self._functions[check.target] = found
 
     def evaluate(self, view: View, at: float) -> list[CheckResult]:
         """The outcome of each check now."""
@@ -80,32 +80,3 @@ class Checks:
         if outcome is None or outcome is True:
             return title, True, ""
         return title, False, outcome if isinstance(outcome, str) else f"returned {outcome!r}"
-
-    def _load(self, check: PythonCheck) -> Function:
-        name, _, attribute = check.target.partition(":")
-        module = self._modules.get(name) or self._module(name, check)
-        self._modules[name] = module
-        function = getattr(module, attribute, None)
-        if not callable(function):
-            raise BadInput(f"{check.where}: {module.__file__ or name} has no function {attribute}")
-        found: Function = function
-        return found
-
-    def _module(self, name: str, check: PythonCheck) -> ModuleType:
-        """The module beside the experiment, as its text was read; else one that can be imported."""
-        file = f"{name.replace('.', '/')}.py"
-        source = self.files.texts.get(file)
-        if source is None:
-            try:
-                return importlib.import_module(name)
-            except ImportError as error:
-                what = f"{self.files.shown(file)} does not exist and {name} cannot be imported"
-                raise BadInput(f"{check.where}: {what}: {error}") from None
-        module = ModuleType(name)
-        module.__file__ = self.files.shown(file)
-        try:
-            exec(compile(source, module.__file__, "exec"), module.__dict__)  # noqa: S102 - the user's own file
-        except Exception as error:  # noqa: BLE001 - it may raise anything
-            what = f"{module.__file__} cannot be loaded: {type(error).__name__}: {error}"
-            raise BadInput(f"{check.where}: {what}") from None
-        return module

@@ -5,7 +5,7 @@ Whatever is wrong is a `BadInput` of one line: FILE:LINE: field.path: what is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -13,12 +13,16 @@ import attrs
 
 from engine import ManifestError, default_scheme, load_yaml, read_text
 from wavetank.errors import BadInput
+from wavetank.experiment.assembly import reconcilers_with, scheme_with
+from wavetank.experiment.code import Code, read_code
+from wavetank.experiment.faults import read_faults
 from wavetank.experiment.method import read_method
-from wavetank.experiment.model import Experiment, Files, Step
+from wavetank.experiment.model import CodeReference, Experiment, Files, Step
 from wavetank.experiment.parts import read_images, read_nodes, read_settings
 from wavetank.experiment.reader import Map, Reader
 from wavetank.experiment.steady_state import read_checks, read_invariants
 from wavetank.experiment.validate import faults
+from wavetank.faults.request import FaultRequest
 
 SETTLE_TIMEOUT: Final = 600.0
 """Seconds a cluster may take to settle, by default."""
@@ -67,7 +71,26 @@ def _load(name: str, folder: str, read: Callable[[str], str], texts: dict[str, s
         raise BadInput(f"{shown}:1: {found}; allowed: one Experiment")
     reader = Reader(documents[0], folder, read, texts, default_scheme())
     _check_shape(reader)
-    return _experiment(reader, name)
+    document = cast("Map", reader.document.data)
+    spec = cast("Map", document["spec"])
+    cluster = cast("Map", spec["cluster"])
+    kinds = _code(reader, "kinds", cluster)
+    reconcilers = _code(reader, "reconcilers", cluster)
+    code = Code(Files(texts=reader.texts, folder=reader.folder))
+    if kinds:
+        reader.scheme = scheme_with(kinds, code)
+    names = [each.name for each in reconcilers_with(reconcilers, code)]
+    return _experiment(reader, name, kinds, reconcilers, names)
+
+
+def _code(reader: Reader, field: str, cluster: Map) -> tuple[CodeReference, ...]:
+    """What a list of targets names, their files now part of the experiment. Raises BadInput."""
+    found = []
+    for index, target in enumerate(cast("list[str]", cluster.get(field, []))):
+        read_code(reader, target)
+        where = reader.where(("spec", "cluster", field, index))
+        found.append(CodeReference(target=target, where=where))
+    return tuple(found)
 
 
 def _check_shape(reader: Reader) -> None:
@@ -81,7 +104,13 @@ def _check_shape(reader: Reader) -> None:
         raise reader.fault(path, message)
 
 
-def _experiment(reader: Reader, name: str) -> Experiment:
+def _experiment(
+    reader: Reader,
+    name: str,
+    kinds: tuple[CodeReference, ...],
+    reconcilers: tuple[CodeReference, ...],
+    reconciler_names: list[str],
+) -> Experiment:
     document = cast("Map", reader.document.data)
     metadata, spec = cast("Map", document["metadata"]), cast("Map", document["spec"])
     cluster = cast("Map", spec["cluster"])
@@ -90,7 +119,8 @@ def _experiment(reader: Reader, name: str) -> Experiment:
     manifests = cast("list[str]", spec.get("manifests", []))
     for index, manifest in enumerate(manifests):
         reader.check_manifest(("spec", "manifests", index), manifest)
-    method = read_method(reader, cast("list[Map]", spec.get("method", [])), names)
+    method = read_method(reader, cast("list[Map]", spec.get("method", [])), names, reconciler_names)
+    requests = read_faults(reader, cast("list[Map]", spec.get("faults", [])))
     return Experiment(
         name=str(metadata["name"]),
         seed=cast("int", spec.get("seed", 0)),
@@ -99,20 +129,27 @@ def _experiment(reader: Reader, name: str) -> Experiment:
         manifests=tuple(manifests),
         images=read_images(reader, cast("list[Map]", spec.get("images", []))),
         steady_state=read_checks(reader, cast("list[Map]", spec.get("steadyState", [])), names),
+        kinds=kinds,
+        reconcilers=reconcilers,
+        api_servers=cast("int", cluster.get("apiServers", 1)),
+        faults=requests,
         method=tuple(sorted(method, key=lambda step: step.at)),
         invariants=read_invariants(reader, cast("list[str]", spec.get("invariants", []))),
         settle_timeout=reader.seconds(
             ("spec", "settleTimeout"), spec, "settleTimeout", SETTLE_TIMEOUT
         ),
-        until=_until(reader, spec, method),
+        until=_until(reader, spec, method, requests),
         files=Files(texts=reader.texts, folder=reader.folder),
         document=document,
         text_name=name,
     )
 
 
-def _until(reader: Reader, spec: Map, method: list[Step]) -> float:
+def _until(
+    reader: Reader, spec: Map, method: list[Step], requests: Sequence[FaultRequest]
+) -> float:
     ends = [step.at + getattr(step.action, "seconds", 0.0) for step in method]
+    ends += [request.latest_end for request in requests]
     until = reader.seconds(("spec", "until"), spec, "until", max(ends, default=0.0) + TAIL)
     for index, step in enumerate(method):
         if step.at > until:

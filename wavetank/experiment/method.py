@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import cast
 
 from engine import Json, parse_duration, parse_label_selector
-from reconcilers import default_reconcilers
 from wavetank.experiment.model import (
     Action,
     ApplyManifest,
@@ -26,14 +25,16 @@ from wavetank.experiment.steady_state import check_node
 from wavetank.experiment.validate import Path as FieldPath
 
 
-def read_method(reader: Reader, steps: list[Map], nodes: Collection[str]) -> list[Step]:
+def read_method(
+    reader: Reader, steps: list[Map], nodes: Collection[str], reconcilers: Sequence[str]
+) -> list[Step]:
     """The steps in the file's order. Raises BadInput."""
     found = []
     for index, step in enumerate(steps):
         path: FieldPath = ("spec", "method", index)
         at = reader.parse((*path, "at"), parse_duration, step["at"])
         kind = next(key for key in step if key != "at")
-        action = _action(reader, (*path, kind), kind, step[kind])
+        action = _action(reader, (*path, kind), kind, step[kind], reconcilers)
         target = getattr(action, "node", None)
         if isinstance(target, NodeTarget) and target.name:
             check_node(reader, (*path, kind, "name"), target.name, nodes)
@@ -43,7 +44,9 @@ def read_method(reader: Reader, steps: list[Map], nodes: Collection[str]) -> lis
     return found
 
 
-def _action(reader: Reader, path: FieldPath, kind: str, value: Json) -> Action:  # noqa: PLR0911 - one return a case
+def _action(  # noqa: PLR0911 - one return a case
+    reader: Reader, path: FieldPath, kind: str, value: Json, reconcilers: Sequence[str]
+) -> Action:
     if isinstance(value, str):
         reader.check_manifest(path, value)
         return ApplyManifest(file=value)
@@ -77,9 +80,8 @@ def _action(reader: Reader, path: FieldPath, kind: str, value: Json) -> Action: 
             return _delete(reader, path, options, namespace)
         case "restartReconciler":
             name = str(options["name"])
-            known = [reconciler.name for reconciler in default_reconcilers()]
-            if name not in known:
-                what = f"no reconciler is called {name!r}; allowed: {', '.join(known)}"
+            if name not in reconcilers:
+                what = f"no reconciler is called {name!r}; allowed: {', '.join(reconcilers)}"
                 raise reader.fault((*path, "name"), what)
             return RestartReconciler(name=name)
         case _:

@@ -13,6 +13,7 @@ import attrs
 
 from engine import Json, Settings
 from sim_nodes import Containers, ImageBehaviour, SimulatedNode
+from wavetank.faults.request import FaultRequest
 
 
 @attrs.frozen(kw_only=True)
@@ -169,6 +170,14 @@ class Step:
 
 
 @attrs.frozen(kw_only=True)
+class CodeReference:
+    """MODULE:ATTRIBUTE of the user's own; `where` is FILE:LINE: field.path."""
+
+    target: str
+    where: str
+
+
+@attrs.frozen(kw_only=True)
 class Experiment:
     """See the module's text. Durations are seconds."""
 
@@ -180,6 +189,13 @@ class Experiment:
     """Names in `files`."""
     images: tuple[ImageBehaviour, ...]
     steady_state: tuple[Check, ...]
+    kinds: tuple[CodeReference, ...]
+    """Kinds of the user's own, as `custom_resource` makes them."""
+    reconcilers: tuple[CodeReference, ...]
+    """Classes of reconcilers that run beside Kubernetes' own, or in place of the one of the same name."""
+    api_servers: int
+    faults: tuple[FaultRequest, ...]
+    """What is struck, from the settled start on; made a plan before the run."""
     method: tuple[Step, ...]
     """In order of time; steps of one time in the file's order."""
     invariants: tuple[str, ...]

@@ -96,6 +96,44 @@ CHECK: Final = _one_of(
         "description": "MODULE:FUNCTION, beside this file or importable, called with a read-only view",
     },
 )
+CODE: Final[Json] = {
+    "type": "string",
+    "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+    "description": "MODULE:NAME, beside this file or importable",
+}
+AFTER: Final = _object(
+    ["kind"],
+    kind=STRING,
+    change={"enum": ["created", "updated", "deleted"]},
+    occurrence={"type": "integer", "minimum": 1},
+    namespace=STRING,
+    name=STRING,
+    wait=DURATION,
+)
+TARGETS: Final = _object(
+    [],
+    names={"type": "array", "minItems": 1, "items": STRING},
+    selector=STRING,
+    zone=STRING,
+    mode={"enum": ["one", "all", "fixed", "percent"]},
+    value={"type": "number", "minimum": 0},
+)
+FAULT: Final[dict[str, Json]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["type"],
+    "properties": {
+        "type": {"type": "string", "minLength": 1, "description": "a fault of docs/chaos.md"},
+        "at": RANGE,
+        "after": AFTER,
+        "target": {
+            "type": ["string", "object"],
+            "description": "a name, or a map of names, selector, zone, mode and value",
+        },
+        "for": RANGE,
+        "parameters": {"type": "object"},
+    },
+}
 _BUSIEST: Final[Json] = {"const": True, "description": "the node with the most pods, chosen once"}
 NODE_TARGET: Final[dict[str, Json]] = {
     "type": "object",
@@ -168,11 +206,15 @@ SCHEMA: Final[dict[str, Json]] = {
                 ["nodes"],
                 nodes={"type": "array", "minItems": 1, "items": NODE_GROUP},
                 settings={"type": "object"},
+                apiServers={"type": "integer", "minimum": 1},
+                kinds={"type": "array", "items": CODE},
+                reconcilers={"type": "array", "items": CODE},
             ),
             manifests={"type": "array", "items": STRING},
             images={"type": "array", "items": IMAGE},
             steadyState={"type": "array", "items": CHECK},
             method={"type": "array", "items": ACTION},
+            faults={"type": "array", "items": FAULT},
             invariants={"type": "array", "items": STRING},
             settleTimeout=DURATION,
             until=DURATION,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Collection
-from pathlib import Path
 from typing import cast
 
 from engine import parse_label_selector
-from wavetank.errors import BadInput
+from wavetank.experiment.code import read_code
 from wavetank.experiment.model import Check, DeploymentAvailable, NodeReady, PodsReady, PythonCheck
 from wavetank.experiment.reader import Map, Reader
 from wavetank.experiment.validate import Path as FieldPath
@@ -58,14 +56,7 @@ def check_node(reader: Reader, path: FieldPath, name: str, nodes: Collection[str
 
 def _python_check(reader: Reader, path: FieldPath, target: str) -> PythonCheck:
     """A check of the user's own; its file, when it lies beside the experiment, becomes part of it."""
-    module = target.partition(":")[0]
-    name = f"{module.replace('.', '/')}.py"
-    if name in reader.texts or (reader.folder and (Path(reader.folder) / name).exists()):
-        try:
-            ast.parse(reader.read(name), reader.shown(name))
-        except SyntaxError as error:
-            shown = reader.shown(name)
-            raise BadInput(f"{shown}:{error.lineno or 0}: invalid Python: {error.msg}") from None
+    read_code(reader, target)
     return PythonCheck(target=target, where=reader.where(path))
 
 

@@ -60,7 +60,18 @@ class Failure:
 
 def faults(document: Json) -> Iterator[tuple[Path, str]]:
     """Every fault of the document against the schema: the path it is at, and a sentence."""
-    for error in _validator().iter_errors(document):
+    yield from _faults(_validator(), document)
+
+
+def faults_of_part(schema: dict[str, Json], part: Json) -> Iterator[tuple[Path, str]]:
+    """Every fault of a part of a document that may have several forms, against the schema of one of them."""
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - likewise
+
+    yield from _faults(Draft202012Validator(schema), part)
+
+
+def _faults(validator: Draft202012Validator, document: Json) -> Iterator[tuple[Path, str]]:
+    for error in validator.iter_errors(document):
         path: Path = tuple(error.absolute_path)
         failure = Failure(
             str(error.validator),

@@ -113,6 +113,7 @@ class Replica:
             recorder=self.recorder,
             name="test-lease",
             identity=self.identity,
+            gate=self.process.passed,
         )
         return self.elector
 
@@ -271,5 +272,45 @@ def test_election_has_causes() -> None:
         messages = [event.value.message for event in told if isinstance(event.value, Event)]
         assert ["one became leader"] == messages
         assert [(lease[0].revision,)] == [event.origin.causes for event in told]
+
+    in_world(main)
+
+
+def test_a_replica_that_is_made_to_seize_the_lease_leads_beside_its_holder() -> None:
+    """Until the former leader finds that it cannot renew; released, it takes nothing any more."""
+
+    async def main(world: World) -> None:
+        one = Replica(world, "one")
+        await trio.sleep(3)
+        two = Replica(world, "two")
+        await trio.sleep(30)
+        hold = two.elector.seizing.take("a test")
+        await trio.sleep(6)
+        assert (one.elector.leading, two.elector.leading) == (True, True)
+        await trio.sleep(10)
+        assert (one.elector.leading, two.elector.leading) == (False, True)
+        hold.release()
+        one.elector.seizing.take("a test").release()
+        await trio.sleep(60)
+        assert (1, 1) == (len(one.began), len(two.began))
+
+    in_world(main)
+
+
+def test_a_paused_leader_concludes_nothing() -> None:
+    """It goes on leading, as far as it knows, however long it sleeps; awake it stops at once."""
+
+    async def main(world: World) -> None:
+        one = Replica(world, "one")
+        await trio.sleep(3)
+        two = Replica(world, "two")
+        await trio.sleep(30)
+        hold = one.process.pause()
+        await trio.sleep(300)
+        assert (one.elector.leading, one.ended) == (True, [])
+        assert two.elector.leading
+        hold.release()
+        await trio.sleep(1)
+        assert (one.elector.leading, len(one.ended)) == (False, 1)
 
     in_world(main)

@@ -286,8 +286,9 @@ def test_a_crash_at_any_await_loses_no_key(rounds: int) -> None:
     in_world(main, seed=rounds)
 
 
-def test_clean_up_of_a_dying_process_is_no_fault_of_the_reconciler() -> None:
-    """A reconcile that shields itself and writes meets ProcessGone; nobody is told of a failure."""
+@pytest.mark.parametrize("writers", [0, 2])
+def test_clean_up_of_a_dying_process_is_no_fault_of_the_reconciler(writers: int) -> None:
+    """A reconcile that shields itself and writes, alone or in a nursery, meets ProcessGone; nobody is told of a failure."""
 
     class Stubborn(Reconciler):
         name: ClassVar[str] = "stubborn"
@@ -300,6 +301,9 @@ def test_clean_up_of_a_dying_process_is_no_fault_of_the_reconciler() -> None:
                 await trio.sleep_forever()
             finally:
                 with trio.CancelScope(shield=True):
+                    async with trio.open_nursery() as nursery:
+                        for number in range(writers):
+                            nursery.start_soon(self.client.create, config_map(f"last-{number}"))
                     await self.client.create(config_map("last-words"))
             return Done()
 

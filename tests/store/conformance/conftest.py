@@ -9,7 +9,15 @@ from pathlib import Path
 import attrs
 import pytest
 
-from store import Durability, Limits, Store, open_etcd, open_store
+from store import (
+    Disturbance,
+    DisturbedStore,
+    Durability,
+    Limits,
+    Store,
+    open_etcd,
+    open_store,
+)
 from tests.store.etcd.process import EtcdPool
 from tests.store.support import CODEC
 
@@ -27,6 +35,9 @@ BACKENDS: dict[str, tuple[Durability | None, Limits]] = {
 }
 
 
+FRONTS = {"undisturbed-front": False, "disturbed-front": True}
+"""A store in memory behind a front that faults may disturb, before one does and while one does that changes nothing."""
+
 ETCD = "etcd"
 """A real etcd, new for each test; where there is none these tests are skipped, and fail in CI."""
 
@@ -39,11 +50,13 @@ NOT_FOR_ETCD = {
 """Claims about embedded stores alone, and why."""
 
 
-@pytest.fixture(params=[*BACKENDS, ETCD])
+@pytest.fixture(params=[*BACKENDS, *FRONTS, ETCD])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
     """Opens an empty store of each backend; keyword arguments change its limits."""
     if request.param == ETCD:
         return _etcd_maker(request)
+    if request.param in FRONTS:
+        return _front_maker(disturbed=FRONTS[request.param])
     durability, base = BACKENDS[request.param]
 
     def open_empty(**changes: int) -> AbstractAsyncContextManager[Store]:
@@ -51,6 +64,18 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
         if durability is None:
             return open_store(codec=CODEC, limits=limits)
         return open_store(tmp_path / "run.wtl", codec=CODEC, durability=durability, limits=limits)
+
+    return open_empty
+
+
+def _front_maker(*, disturbed: bool) -> Maker:
+    @asynccontextmanager
+    async def open_empty(**changes: int) -> AsyncIterator[Store]:
+        async with open_store(codec=CODEC, limits=attrs.evolve(Limits(), **changes)) as inner:
+            front = DisturbedStore(inner)
+            if disturbed:
+                front.disturb(Disturbance(reason="a test"))
+            yield front
 
     return open_empty
 
