@@ -14,6 +14,7 @@ import trio
 from engine import (
     Json,
     Reconciler,
+    Scheduler,
     Scheme,
     Settings,
     Simulation,
@@ -25,7 +26,7 @@ from reconcilers import default_reconcilers
 from sim_nodes import ImageBehaviour, SimulatedNode
 from store import Durability, Keep
 from wavetank.cluster import DEFAULT_NODES, Cluster
-from wavetank.invariants import INVARIANTS, InvariantChecker, Rule, as_invariant
+from wavetank.invariants import INVARIANTS, InvariantChecker, Rule, as_invariant, attach
 from wavetank.measures import Measures
 from wavetank.result import CheckResult, Result
 from wavetank.timeline import Line, Narrator
@@ -51,6 +52,7 @@ def run(  # noqa: PLR0913 - the options of a cluster
     main: Program[R],
     *,
     nodes: int | Sequence[SimulatedNode] = DEFAULT_NODES,
+    api_servers: int = 1,
     seed: int = 0,
     log: Path | str | None = None,
     settings: Settings | None = None,
@@ -65,7 +67,7 @@ def run(  # noqa: PLR0913 - the options of a cluster
 ) -> Result[R]:
     """Run `main(cluster)` in virtual time and return its Result; equal arguments give equal digests.
 
-    `nodes` is a number or SimulatedNodes, `log` a path to write the log to, `keep` how much of its history stays on the disk ("all", a
+    `nodes` is a number or SimulatedNodes, `api_servers` how many serve the store, `log` a path to write the log to, `keep` how much of its history stays on the disk ("all", a
     number of revisions, or a cluster time such as "2h"; what is dropped is dropped in whole segments of 16 MiB), `invariants` what is checked at every revision: names of
     ours (by default all), invariants, or functions of the view that return False or a text when something is wrong.
     `tell` is called with each line of the timeline; `limits` says when the simulation counts as stuck. Raises what `main` raises, BadInput, and the errors of a
@@ -75,6 +77,7 @@ def run(  # noqa: PLR0913 - the options of a cluster
     def build(simulation: Simulation | None) -> Cluster:
         return Cluster(
             nodes=nodes,
+            api_servers=api_servers,
             settings=settings or Settings(),
             reconcilers=default_reconcilers() if reconcilers is None else reconcilers,
             images=images,
@@ -128,6 +131,7 @@ def run_cluster(  # noqa: PLR0913 - what a run is made of
     invariants: Sequence[Rule],
     tell: Callable[[Line], None] | None,
     limits: SimulationLimits | None = None,
+    scheduler: Scheduler | None = None,
     real_time: bool = False,
 ) -> Result[R]:
     """Build a cluster in a simulation, or in real time, watch it, run `body`, and sum up."""
@@ -138,19 +142,20 @@ def run_cluster(  # noqa: PLR0913 - what a run is made of
     async def watched(simulation: Simulation | None) -> Result[R]:
         started = _wall()
         async with build(simulation) as cluster:
-            cluster.observer.add(checker)
+            attach(checker, cluster)
             cluster.observer.add(measures)
             narrator = Narrator(tell) if tell is not None else None
             if narrator is not None:
                 cluster.observer.add(narrator)
             cluster.on_fault.append(
-                lambda kind, target, node: measures.fault(kind, target, node, cluster.clock.now())
+                lambda kind, target, nodes: measures.fault(kind, target, nodes, cluster.clock.now())
             )
             value = await body(cluster, measures, checks)
             # Nobody writes any more: what the result says of the log is what the log will hold.
             await cluster.processes.aclose()
             await cluster.observer.caught_up(cluster.log.head)
             now = cluster.clock.now()
+            checker.finish(cluster.view, cluster.clock.now_ns())
             if narrator is not None:
                 narrator.flush()
             summary = _invariant_checks(checker, measures.seconds(now))
@@ -171,7 +176,9 @@ def run_cluster(  # noqa: PLR0913 - what a run is made of
 
     if real_time:
         return trio.run(watched, None)
-    return run_simulation(watched, seed=seed, limits=limits or SimulationLimits())
+    return run_simulation(
+        watched, seed=seed, scheduler=scheduler, limits=limits or SimulationLimits()
+    )
 
 
 def _wall() -> float:
