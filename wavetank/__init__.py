@@ -73,6 +73,7 @@ from wavetank.chaos import Chaos
 from wavetank.cluster import Cluster
 from wavetank.errors import BadInput, NotReached, UnknownTarget, WavetankError
 from wavetank.invariants import Invariant, Violation
+from wavetank.probes import sometimes
 from wavetank.result import CheckResult, Result
 from wavetank.running import run
 from wavetank.timeline import Line
@@ -149,4 +150,5 @@ __all__ = [
     "default_scheme",
     "is_ready",
     "run",
+    "sometimes",
 ]

@@ -11,16 +11,19 @@ import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from engine import Json
+from engine import Json, Schedule, ScheduleError, schedule_from_json
 from store import EMPTY_REVISION, Event
 from wavetank.errors import BadInput
+from wavetank.faults.plan import Plan, plan_from_json
 from wavetank.logs import Log, open_log
-from wavetank.result import Result
 from wavetank.running import versions
+
+if TYPE_CHECKING:
+    from wavetank.experiment.model import Experiment
 
 
 @attrs.frozen
@@ -90,7 +93,16 @@ def replay(path: Path | str) -> Replay:
     )
 
 
-def _execute(recorded: Log, log: Path) -> Result[object]:
+@attrs.frozen
+class _Again:
+    """What the re-execution came to."""
+
+    digest: str
+    events: int
+    head: int
+
+
+def _execute(recorded: Log, log: Path) -> _Again:
     from wavetank.experiment.load import restore_experiment  # noqa: PLC0415 - imports this package
     from wavetank.experiment.run import run_experiment  # noqa: PLC0415 - likewise
 
@@ -100,7 +112,13 @@ def _execute(recorded: Log, log: Path) -> Result[object]:
     if isinstance(experiment, dict):
         files = cast("dict[str, str]", experiment["files"])
         restored = restore_experiment(str(experiment["file"]), files, seed)
-        return cast("Result[object]", run_experiment(restored, log=log, keep=recorded.keep))
+        plan = plan_from_json(header.get("plan", []), f"{recorded.path}: plan")
+        if "trial" in header:
+            return _try(recorded, restored, plan, log)
+        result = run_experiment(
+            restored, log=log, keep=recorded.keep, plan=plan, schedule=_schedule(recorded)
+        )
+        return _Again(result.digest, result.events, result.head)
     program = header.get("program")
     if isinstance(program, dict):
         raise BadInput(
@@ -108,6 +126,29 @@ def _execute(recorded: Log, log: Path) -> Result[object]:
             f"in {program.get('file')}, not by an experiment; run that program again with the same seed ({seed})"
         )
     raise BadInput(f"{recorded.path}: its header names no experiment")
+
+
+def _try(recorded: Log, experiment: Experiment, plan: Plan, log: Path) -> _Again:
+    """A trial of a hunt again."""
+    from wavetank.experiment.assembly import assemble  # noqa: PLC0415 - likewise
+    from wavetank.hunting.liveness import Bounds  # noqa: PLC0415 - likewise
+    from wavetank.hunting.outcome import TrialInput  # noqa: PLC0415 - likewise
+    from wavetank.hunting.trial import run_trial  # noqa: PLC0415 - likewise
+
+    bounds = Bounds(**cast("dict[str, float]", recorded.header["trial"]))
+    trial = TrialInput(seed=experiment.seed, plan=plan, schedule=_schedule(recorded))
+    outcome = run_trial(assemble(experiment), trial, bounds, log=log)
+    return _Again(outcome.digest, outcome.events, outcome.head)
+
+
+def _schedule(recorded: Log) -> Schedule | None:
+    found = recorded.header.get("schedule")
+    if found is None:
+        return None
+    try:
+        return schedule_from_json(found)
+    except ScheduleError as error:
+        raise BadInput(f"{recorded.path}: schedule: {error}") from None
 
 
 def compare(recorded: Log, executed: Log, first: int = 0) -> Divergence | None:

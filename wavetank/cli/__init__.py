@@ -1,4 +1,4 @@
-"""The command line: `wavetank run`, `wavetank log ...`, `wavetank replay`, `wavetank schema`.
+"""The command line: `wavetank run`, `wavetank log ...`, `wavetank replay`, `wavetank hunt`, `wavetank schema`.
 
 Exit codes: 0 all is well, 1 a check failed or a log is damaged or differs, 2 the input is wrong (one line on stderr).
 """
@@ -9,7 +9,9 @@ import sys
 
 import click
 
+from wavetank.cli.hunt import hunt, shrink
 from wavetank.cli.log import log
+from wavetank.cli.perturb import perturb
 from wavetank.cli.replay import replay
 from wavetank.cli.run import run, schema
 from wavetank.errors import BadInput
@@ -23,7 +25,7 @@ def commands() -> None:
     """A Kubernetes cluster in one process: virtual time, one seed, and a log that explains every change."""
 
 
-for command in (run, log, replay, schema):
+for command in (run, log, replay, hunt, perturb, shrink, schema):
     commands.add_command(command)
 
 
