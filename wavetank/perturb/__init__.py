@@ -1,0 +1,1 @@
+"""Perturbs one reconciler by cause, and compares each run with the undisturbed one."""
