@@ -11,6 +11,8 @@ import yaml
 import wavetank
 from wavetank.experiment.validate import faults
 
+pytest_plugins = ("pytester",)
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -46,7 +48,16 @@ def test_the_reconciler_example_runs() -> None:
         await cluster.until(lambda view: view.pods("seen=yes"), "1m")
 
     names: dict[str, object] = {"main": main, "wavetank": wavetank}
-    exec(compile(blocks("python")[1], str(README), "exec"), names)  # noqa: S102 - our own text
+    exec(compile(blocks("python")[2], str(README), "exec"), names)  # noqa: S102 - our own text
+
+
+def test_the_test_example_runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marked test passes, under fewer seeds."""
+    source = blocks("python")[1].replace(
+        "examples/shop.yaml", str(README.parent / "examples/shop.yaml")
+    )
+    pytester.makepyfile(test_shop=f"import pytest\n\n{source}")
+    pytester.runpytest_subprocess("--wavetank-seeds", "2").assert_outcomes(passed=1)
 
 
 def test_the_experiment_has_the_right_shape() -> None:
