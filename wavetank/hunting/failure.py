@@ -50,6 +50,8 @@ class Failure:
     bounds: Bounds
     findings: tuple[Finding, ...]
     digest: str
+    perturbed: bool = False
+    """Whether `wavetank perturb` wrote it: then `wavetank.perturb.failure` reruns it."""
 
     @property
     def signature(self) -> tuple[str, str]:
@@ -62,7 +64,15 @@ class Failure:
 
     def rerun(self) -> Outcome:
         """The same trial again. Raises BadInput."""
+        self.check_trial()
         return run_trial(self.assembly(), self.trial, self.bounds)
+
+    def check_trial(self) -> None:
+        """Raises BadInput for what is more than a trial."""
+        if self.perturbed:
+            raise BadInput(
+                f"{self.folder}: is of `wavetank perturb`, and one perturbation already; run test_failure.py in it"
+            )
 
 
 def write_failure(folder: Path, hunt: Hunt, outcome: Outcome) -> None:

@@ -312,6 +312,7 @@ def shrink_failure(
     tell: Callable[[int, str], None] = lambda _runs, _what: None,
 ) -> Shrunk:
     """Shrink a failure, and write what is left as a failure of its own to `output`. Raises BadInput."""
+    failure.check_trial()
     assembly = failure.assembly()
     start = Candidate(
         file=failure.file, texts=dict(assembly.experiment.files.texts), trial=failure.trial

@@ -14,6 +14,7 @@ from wavetank.errors import BadInput
 from wavetank.experiment.load import load_experiment
 from wavetank.hunting.executors import InlineExecutor
 from wavetank.hunting.failure import read_failure
+from wavetank.hunting.shrink import shrink_failure
 from wavetank.perturb.failure import read_perturbed, write_perturbed
 from wavetank.perturb.model import PATTERNS, from_json, to_json
 from wavetank.perturb.survey import Survey, judge, subject_of, survey
@@ -78,6 +79,8 @@ def test_a_difference_becomes_a_directory_that_shows_it_again(tmp_path: Path) ->
     assert failure.digest == again.digest
     assert found.alarms[0].perturbation == failure.perturbation
     assert read_failure(folder).signature == ("check", "surplus ConfigMap default/blog-*")
+    with pytest.raises(BadInput, match="is of `wavetank perturb`"):
+        shrink_failure(read_failure(folder), tmp_path / "shrunk")
     summary = (folder / "summary.md").read_text()
     assert "killed right after its write" in summary
     assert "surplus ConfigMap default/blog-*" in summary
