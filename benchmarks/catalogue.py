@@ -8,6 +8,8 @@ from benchmarks import (
     density,
     floor,
     heartbeats,
+    invariants,
+    mutants,
     node_failure,
     replay,
     scheduler,
@@ -27,6 +29,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         node_failure.BENCHMARK,
         churn.BENCHMARK,
         replay.BENCHMARK,
+        mutants.BENCHMARK,
+        invariants.BENCHMARK,
         density.GROWTH,
     )
 }

@@ -128,6 +128,7 @@ def read_failure(folder: Path) -> Failure:
                 for each in cast("list[dict[str, Json]]", document["findings"])
             ),
             digest=str(document["digest"]),
+            perturbed="perturbation" in document,
         )
     except OSError as error:
         raise BadInput(
