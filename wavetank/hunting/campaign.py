@@ -11,6 +11,7 @@ Written against `concurrent.futures.Executor`: processes of this machine, or Das
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import (  # noqa: TID251 - processes that run simulations; no thread in one
@@ -99,7 +100,10 @@ class Hunt:
 
 @lru_cache(maxsize=4)
 def _assembly(file: str, texts: tuple[tuple[str, str], ...]) -> Assembly:
-    return assemble(restore_experiment(file, dict(texts), 0))
+    assembly = assemble(restore_experiment(file, dict(texts), 0))
+    gc.collect()
+    gc.freeze()  # all this stays: collections between trials need not look at it
+    return assembly
 
 
 def run_seeds(hunt: Hunt, seeds: Sequence[int]) -> list[Outcome]:

@@ -17,6 +17,7 @@ import attrs
 
 from engine import Event, Fault, Json, KubeObject, Lease, Node
 from store import Event as LogEvent
+from wavetank.invariants.deadlines import Disturbances
 from wavetank.invariants.model import SECOND_NS
 from wavetank.view import View
 
@@ -32,6 +33,10 @@ LEAST_WRITES: Final = 20
 """How many writes a loop must have been going on for, at the least."""
 FLOOD: Final = 1_000
 """Writes of one object within the window that are too many if they are more than twice all other writes together."""
+
+CATCHING_UP_NS: Final = 60 * SECOND_NS
+"""How long a controller may act on an old view after what kept it from the news is over: its informers wait up to 30 s before they list again, each wait drawn
+between once and twice its length (client-go's reflector). What two controllers undo of each other's work until then is a loop of Kubernetes' own."""
 
 _TOLD_APART: Final = ("controller/", "kubelet/", "scheduler", "kube-", "apiserver", "store")
 """Who writes by itself; all others (users, chaos) write because they were told to, and end what was going on."""
@@ -93,7 +98,7 @@ class NoHotLoop:
     States are compared without times, counters, uids and resourceVersion. A loop is a sequence of at most 8 writes seen five times or more, over 20
     writes at the least, none of them five minutes after the first it is counted with; to be written without bound is: 1,000 times in that time, and more than twice as often as all
     else. Leases, Events and Faults are not looked at, nor is a kubelet's heartbeat: a status that only says the same again.
-    A write by a user or by chaos begins the count anew.
+    A write by a user or by chaos begins the count anew. Faults of control plane, network or store, and the minute after them, are not looked at.
     """
 
     name: ClassVar[str] = "noHotLoop"
@@ -101,6 +106,7 @@ class NoHotLoop:
     _all: int = 0
     _writes: dict[str, _Writes] = attrs.field(factory=dict)
     _reported: dict[str, None] = attrs.field(factory=dict)
+    _disturbances: Disturbances = attrs.field(factory=Disturbances)
     _room: int = 1_000
     """Objects remembered before those are forgotten that have not been written for a window."""
 
@@ -111,9 +117,13 @@ class NoHotLoop:
         actor = event.origin.actor
         self._all += 1
         if isinstance(obj, Fault) or not actor.startswith(_TOLD_APART):
+            self._disturbances.observe(event, old)
             self._epoch += 1
             return None
         key, now = event.key, event.time_ns
+        if self._disturbances.since(now - CATCHING_UP_NS):
+            self._epoch += 1
+            return None
         writes = self._writes.get(key)
         if writes is None or writes.epoch != self._epoch or now - writes.since_ns > WINDOW_NS:
             if writes is None and len(self._writes) >= self._room:
