@@ -33,6 +33,7 @@ EXPECTED = {
     "node_failure": {"wall_s", "virtual_s", "evictions"},
     "churn": {"pods_replaced_per_s"},
     "replay": {"open_s", "state_p50_ms"},
+    "hunt": {"seeds_per_s", "seeds_per_s_per_core", "events_per_seed", "virtual_s_per_seed"},
     "mutants": {"seeds", "finding", "plan", "faults_left", "shrunk", "deviations"},
     "invariants": {"cpu_s", "cpu_s_without", "events", "us_per_event", "share_percent"},
     "growth": {"cpu_us_per_pod"},
