@@ -6,6 +6,7 @@ A process that is struck keeps its name, its link and whatever is around it; wha
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -36,6 +37,12 @@ def _living(blow: Blow) -> Process:
     if not process.living:
         raise NoEffect("the process is down")
     return process
+
+
+def _led_by(blow: Blow) -> list[Process]:
+    """The living processes of the replica that is the target: one program with it, which its election starts and stops."""
+    suffix = f"@{blow.target}"
+    return [each for each in blow.world.processes if each.name.endswith(suffix) and each.living]
 
 
 def _reason(blow: Blow, name: str) -> str:
@@ -79,11 +86,13 @@ async def restart(blow: Blow) -> None:
 
 
 async def pause(blow: Blow) -> Heal:
-    """Stopped as by SIGSTOP."""
-    hold = _living(blow).pause(_reason(blow, "pause"))
+    """Stopped as by SIGSTOP; a candidate with all that it runs while it leads."""
+    reason = _reason(blow, "pause")
+    holds = [each.pause(reason) for each in (_living(blow), *_led_by(blow))]
 
     async def heal() -> None:
-        hold.release()
+        for hold in holds:
+            hold.release()
 
     return heal
 
@@ -91,16 +100,21 @@ async def pause(blow: Blow) -> Heal:
 async def slow(blow: Blow) -> Heal:
     """Time at each pass of its gate."""
     draws, span = blow.world.draws, blow.span("delay")
-    label, passes = f"{blow.id}/gate", itertools.count()
     process = blow.world.process(blow.target)
     if blow.target in blow.world.servers:  # its gate is its door: slowed, it would answer nobody
         raise UnknownTarget(f"{blow.target} is an API server: server.latency slows those")
-    slowdown = process.slow(
-        lambda: draws.duration(label, next(passes), span), _reason(blow, "slow")
-    )
+    reason = _reason(blow, "slow")
+
+    def pace(name: str) -> Callable[[], float]:
+        label, passes = f"{blow.id}/gate{name}", itertools.count()
+        return lambda: draws.duration(label, next(passes), span)
+
+    slowdowns = [process.slow(pace(""), reason)]
+    slowdowns += [each.slow(pace(f"/{each.name}"), reason) for each in _led_by(blow)]
 
     async def heal() -> None:
-        slowdown.release()
+        for slowdown in slowdowns:
+            slowdown.release()
 
     return heal
 

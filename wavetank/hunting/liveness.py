@@ -24,6 +24,8 @@ class Bounds:
     ten minutes of a Deployment's progress deadline."""
     hold: float = 120.0
     """How long the desired state has to stay then: past the 40 to 50 s in which the loss of a node goes unnoticed."""
+    steady: float = 120.0
+    """How long the checks of the steady state may take once the cluster has settled: of kinds of the user's own nobody knows when they have."""
 
 
 HEALING: Final = 60.0

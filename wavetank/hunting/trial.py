@@ -7,6 +7,7 @@ state within a bound and to stay there for a while (eventually stable reconcilia
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -51,7 +52,7 @@ class _Judge:
         except NotReached as error:
             self._find(Verdict.UNSETTLED, "", str(error), cluster)
             return
-        if not self._check(conductor, Verdict.HYPOTHESIS, "before the faults", cluster):
+        if not await self._check(conductor, Verdict.HYPOTHESIS, "before the faults", cluster):
             return
         runner = await conductor.disturb(self.trial.plan, self._safety_seconds())
         self.missed += [f"{each.fault.id}: {each.reason}" for each in runner.missed]
@@ -59,7 +60,7 @@ class _Judge:
         stuck = await converge(cluster, self.bounds)
         self.findings += stuck
         if not stuck:
-            self._check(conductor, Verdict.CHECK, "after everything was healed", cluster)
+            await self._check(conductor, Verdict.CHECK, "after everything was healed", cluster)
 
     def _safety_seconds(self) -> float:
         """The length of the first phase: the experiment's own, and long enough for the plan."""
@@ -71,9 +72,21 @@ class _Judge:
         steps = [step.at for step in self.assembly.experiment.method]
         return max([*ends, *steps], default=0.0) + SETTLE_SECONDS
 
-    def _check(self, conductor: Conductor, verdict: Verdict, when: str, cluster: Cluster) -> bool:
-        """Look at the steady state; whether it holds."""
-        failed = [each for each in conductor.check(0.0) if not each.passed]
+    async def _check(
+        self, conductor: Conductor, verdict: Verdict, when: str, cluster: Cluster
+    ) -> bool:
+        """Whether the steady state holds, or comes to hold in time."""
+
+        def failing() -> list[CheckResult]:
+            return [each for each in conductor.check(0.0) if not each.passed]
+
+        failed = failing()
+        if failed:
+            with suppress(NotReached):
+                await cluster.observer.until(
+                    lambda _: not failing(), self.bounds.steady, "the steady state"
+                )
+            failed = failing()
         for each in failed:
             self._find(verdict, each.name, f"{when}: {each.message}", cluster)
         return not failed

@@ -331,6 +331,27 @@ def test_two_lead_at_once() -> None:
     assert {violation.name for violation in run(main, TWO).violations} == {"oneLeader"}
 
 
+def test_a_paused_replica_stops_with_all_that_it_runs() -> None:
+    """A manager that leads is one program with its controllers: paused it writes nothing, and another leads meanwhile."""
+
+    async def main(cluster: Cluster) -> None:
+        leader, standby = await leader_and_standby(cluster)
+        await cluster.apply(WEB)
+        await cluster.settled()
+        await cluster.chaos.strike("process.pause", leader, seconds=60)
+        await cluster.client.scale(Deployment, "web", "default", 5)
+        struck = cluster.log.head
+        await cluster.until(lambda view: len(view.pods("app=web")) == 5, "50s")
+        assert cluster.control_plane.electors[standby].leading
+        assert written_by(cluster, f"{REPLICASET}@{leader}", struck) == []
+        await cluster.settled()
+        await cluster.chaos.heal_all()
+        await trio.sleep(60)
+        assert residue(cluster.chaos.world) == []
+
+    run(main, TWO)
+
+
 def test_an_old_leader_writes_when_it_wakes() -> None:
     """Asleep until another leads, it goes on with the pods it was about to make, though it leads no longer."""
 
