@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from engine import Json, ScheduleError
+from engine import Json, Recording, ScheduleError, SeededScheduler
 from wavetank.errors import BadInput
 from wavetank.experiment.assembly import Assembly, assemble
 from wavetank.experiment.load import load_experiment
@@ -30,13 +30,14 @@ from wavetank.hunting.outcome import (
     input_from_json,
 )
 from wavetank.hunting.story import causes_of
-from wavetank.hunting.trial import run_trial
+from wavetank.hunting.trial import run_trial, scheduler_of
 
 if TYPE_CHECKING:
     from wavetank.hunting.campaign import Hunt
 
 EXPERIMENT: Final = "experiment"
 LOG: Final = "log.wtl"
+TAPE: Final = "schedule.txt"
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +97,10 @@ def write_failure_files(  # noqa: PLR0913, PLR0917 - what a failure is made of
             path = folder / EXPERIMENT / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        again = run_trial(assembly, outcome.trial, bounds, log=folder / LOG)
+        trial = outcome.trial
+        recording = Recording(scheduler_of(trial) or SeededScheduler(trial.seed))
+        again = run_trial(assembly, trial, bounds, log=folder / LOG, scheduler=recording)
+        (folder / TAPE).write_text(f"{recording.tape()}\n", encoding="utf-8")
         document: dict[str, Json] = {
             "experiment": file,
             **outcome.trial.to_json(),
