@@ -10,7 +10,7 @@ import attrs
 
 from engine import Fault, KubeObject
 from store import Event as LogEvent
-from wavetank.invariants.model import NEVER
+from wavetank.invariants.model import NEVER, SECOND_NS
 
 T = TypeVar("T")
 
@@ -45,6 +45,12 @@ class Deadlines(Generic[T]):
 _OF_NODES: Final = ("crashNode", "restartNode", "partitionNode", "pauseKubelet")
 _FAMILIES_OF_NODES: Final = ("node", "zone", "kubelet", "pod", "container", "runtime")
 """Faults, by the part of their type before the dot, that leave the control plane alone."""
+
+
+CATCHING_UP_NS: Final = 180 * SECOND_NS
+"""How long a controller may act on an old view after what kept it from the news is over: a request under way takes its whole time-out (60 s); its informer waits up to
+30 s, drawn between once and twice, before it watches again (client-go's reflector); that watch is too old for a server that has started anew, and it waits as
+long again before it lists. What controllers undo of each other's work until then, Kubernetes' controllers do as well."""
 
 
 @attrs.define(eq=False)

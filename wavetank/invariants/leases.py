@@ -9,7 +9,7 @@ import attrs
 from engine import Event, Fault, KubeObject, Lease, Node, Settings, condition_of
 from store import Event as LogEvent
 from store import EventType
-from wavetank.invariants.deadlines import Disturbances
+from wavetank.invariants.deadlines import CATCHING_UP_NS, Disturbances
 from wavetank.invariants.model import SECOND_NS, Surroundings
 from wavetank.view import View
 
@@ -139,8 +139,8 @@ class LeaseNotEarly:
 
     def _silenced(self, name: str, now_ns: int, grace: float) -> str | None:
         grace_ns = round(grace * SECOND_NS)
-        # As old as its picture may be: all of a grace, and the passes before.
-        if self._disturbances.since(now_ns - 2 * grace_ns):
+        # As old as its picture may be, and all of a grace before.
+        if self._disturbances.since(now_ns - CATCHING_UP_NS - grace_ns):
             return None
         seen = [sign for sign in self._signs_ns.get(name, ()) if sign < now_ns - _ON_ITS_WAY_NS]
         if seen and now_ns - seen[-1] < grace_ns:

@@ -17,7 +17,7 @@ import attrs
 
 from engine import Event, Fault, Json, KubeObject, Lease, Node
 from store import Event as LogEvent
-from wavetank.invariants.deadlines import Disturbances
+from wavetank.invariants.deadlines import CATCHING_UP_NS, Disturbances
 from wavetank.invariants.model import SECOND_NS
 from wavetank.view import View
 
@@ -33,11 +33,6 @@ LEAST_WRITES: Final = 20
 """How many writes a loop must have been going on for, at the least."""
 FLOOD: Final = 1_000
 """Writes of one object within the window that are too many if they are more than twice all other writes together."""
-
-CATCHING_UP_NS: Final = 120 * SECOND_NS
-"""How long a controller may act on an old view after what kept it from the news is over: a request that was under way may take its whole time-out (60 s), and then its
-informers wait up to 30 s before they list again, a wait drawn between once and twice its length (client-go's reflector). What two controllers
-undo of each other's work until then is a loop of Kubernetes' own."""
 
 _TOLD_APART: Final = ("controller/", "kubelet/", "scheduler", "kube-", "apiserver", "store")
 """Who writes by itself; all others (users, chaos) write because they were told to, and end what was going on."""
@@ -99,7 +94,7 @@ class NoHotLoop:
     States are compared without times, counters, uids and resourceVersion. A loop is a sequence of at most 8 writes seen five times or more, over 20
     writes at the least, none of them five minutes after the first it is counted with; to be written without bound is: 1,000 times in that time, and more than twice as often as all
     else. Leases, Events and Faults are not looked at, nor is a kubelet's heartbeat: a status that only says the same again.
-    A write by a user or by chaos begins the count anew. Faults of control plane, network or store, and two minutes after them, are not looked at.
+    A write by a user or by chaos begins the count anew. Faults of control plane, network or store, and what controllers do until they have caught up with them, are not looked at.
     """
 
     name: ClassVar[str] = "noHotLoop"
