@@ -18,7 +18,7 @@ from engine.api.errors import (
     TooManyRequests,
     Unavailable,
 )
-from engine.api.feed import Limits
+from engine.api.feed import Limits, WatchListener
 from engine.api.request import (
     Endpoint,
     ObjectList,
@@ -66,6 +66,7 @@ __all__ = [
     "Verb",
     "WatchEvent",
     "WatchEventType",
+    "WatchListener",
     "WatchRequest",
     "WatchStream",
     "acting",

@@ -17,6 +17,7 @@ from wavetank.faults.model import (
     Parameter,
     ParameterKind,
     TargetKind,
+    releasing,
 )
 from wavetank.faults.workload import on_node, running
 from wavetank.faults.world import World
@@ -57,10 +58,7 @@ async def cut_off(blow: Blow) -> Heal:
     link = blow.world.node(blow.target).link
     holds = link.partition(reason=blow.id)
 
-    async def heal() -> None:
-        link.heal(holds)
-
-    return heal
+    return releasing(*holds)
 
 
 async def status_lies(blow: Blow) -> Heal:
@@ -119,10 +117,7 @@ async def pause(blow: Blow) -> Heal:
     """As by SIGSTOP; the containers run on."""
     hold = _living(blow).process.pause(blow.id)
 
-    async def heal() -> None:
-        hold.release()
-
-    return heal
+    return releasing(hold)
 
 
 async def restart(blow: Blow) -> None:
@@ -138,10 +133,7 @@ def _living(blow: Blow) -> NodeHandle:
 
 
 def _releasing(effect: Effect[None] | Effect[DurationRange]) -> Heal:
-    async def heal() -> None:
-        effect.release()
-
-    return heal
+    return releasing(effect)
 
 
 def residue(world: World) -> list[str]:

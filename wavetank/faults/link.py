@@ -28,6 +28,7 @@ from wavetank.faults.model import (
     Parameter,
     ParameterKind,
     TargetKind,
+    releasing,
 )
 from wavetank.faults.requests import CHANCE, KIND, WRITE_VERB, odds_of
 from wavetank.faults.world import World
@@ -35,55 +36,37 @@ from wavetank.faults.world import World
 _WRITING: Final = (Verb.CREATE, Verb.UPDATE, Verb.PATCH, Verb.DELETE)
 
 
-def _reason(blow: Blow, name: str) -> str:
-    return f"link.{name} {blow.id}"
-
-
 async def partition(blow: Blow) -> Heal:
     """Cut, from every API server or from one."""
-    world, reason = blow.world, _reason(blow, "partition")
+    world, reason = blow.world, blow.reason
     link = world.link(blow.target)
     if blow.text("server"):
         if Direction(blow.text("direction")) is not Direction.BOTH:
             raise BadInput("parameters.direction: from a single server only both ways are cut")
-        hold = world.route(blow.target).cut(world.api_server(blow.text("server")), reason)
-
-        async def mend() -> None:
-            hold.release()
-
-        return mend
+        return releasing(
+            world.route(blow.target).cut(world.api_server(blow.text("server")), reason)
+        )
     holds = link.partition(Direction(blow.text("direction")), reason)
 
-    async def heal() -> None:
-        link.heal(holds)
-
-    return heal
+    return releasing(*holds)
 
 
 async def clog(blow: Blow) -> Heal:
     """All messages stand still, and go on in order."""
     link = blow.world.link(blow.target)
-    holds = link.clog(Direction(blow.text("direction")), _reason(blow, "clog"))
+    holds = link.clog(Direction(blow.text("direction")), blow.reason)
 
-    async def heal() -> None:
-        link.heal(holds)
-
-    return heal
+    return releasing(*holds)
 
 
-def _impaired(blow: Blow, impairment: Impairment, name: str) -> Heal:
-    entry = blow.world.link(blow.target).impair(impairment, _reason(blow, name))
-
-    async def heal() -> None:
-        entry.release()
-
-    return heal
+def _impaired(blow: Blow, impairment: Impairment) -> Heal:
+    return releasing(blow.world.link(blow.target).impair(impairment, blow.reason))
 
 
 async def delay(blow: Blow) -> Heal:
     """A further time for each message."""
     direction = Direction(blow.text("direction"))
-    return _impaired(blow, Impairment(delay=blow.span("delay"), direction=direction), "delay")
+    return _impaired(blow, Impairment(delay=blow.span("delay"), direction=direction))
 
 
 async def loss(blow: Blow) -> Heal:
@@ -91,7 +74,7 @@ async def loss(blow: Blow) -> Heal:
     chance, direction = blow.number("chance"), Direction(blow.text("direction"))
     if chance >= 1:
         raise BadInput("parameters.chance: 1; allowed: under 1 (link.partition lets nothing pass)")
-    return _impaired(blow, Impairment(loss=chance, direction=direction), "loss")
+    return _impaired(blow, Impairment(loss=chance, direction=direction))
 
 
 async def reorder(blow: Blow) -> Heal:
@@ -101,7 +84,7 @@ async def reorder(blow: Blow) -> Heal:
         reorder_delay=blow.span("delay"),
         direction=Direction(blow.text("direction")),
     )
-    return _impaired(blow, impairment, "reorder")
+    return _impaired(blow, impairment)
 
 
 @attrs.define(eq=False)
@@ -138,7 +121,7 @@ async def duplicate(blow: Blow) -> Heal:
     async def copy() -> None:
         async with trio.open_nursery() as nursery:
             copying = _Copying(route, hit, blow.span("delay"), nursery)
-            entry = seam.on_arrival(copying.arrived, _reason(blow, "duplicate"))
+            entry = seam.on_arrival(copying.arrived, blow.reason)
             started.set()
             try:
                 await trio.sleep_forever()
@@ -162,12 +145,9 @@ async def answer_lost(blow: Blow) -> Heal:
         struck += 1
         return Fate.ANSWER_LOST
 
-    entry = blow.world.seam(blow.target).on_write(fate, _reason(blow, "answer_lost"))
+    entry = blow.world.seam(blow.target).on_write(fate, blow.reason)
 
-    async def heal() -> None:
-        entry.release()
-
-    return heal
+    return releasing(entry)
 
 
 def _routes(blow: Blow) -> list[tuple[str, Route]]:
@@ -184,24 +164,20 @@ def _routes(blow: Blow) -> list[tuple[str, Route]]:
 async def ring(blow: Blow) -> Heal:
     """Each process is cut off from one server, the next process from the next."""
     servers = tuple(blow.world.servers.values())
-    reason = _reason(blow, "ring")
+    reason = blow.reason
     holds = [
         route.cut(servers[number % len(servers)], reason)
         for number, (_, route) in enumerate(_routes(blow))
     ]
 
-    async def heal() -> None:
-        for hold in holds:
-            hold.release()
-
-    return heal
+    return releasing(*holds)
 
 
 async def bridge(blow: Blow) -> Heal:
     """Two halves, and one process that reaches both."""
     servers = tuple(blow.world.servers.values())
     near, far = servers[: len(servers) // 2], servers[len(servers) // 2 :]
-    reason, routes = _reason(blow, "bridge"), _routes(blow)
+    reason, routes = blow.reason, _routes(blow)
     across = blow.text("bridge") or routes[0][0]
     if across not in dict(routes):
         raise UnknownTarget(f"parameters.bridge: no process is called {across!r}")
@@ -213,11 +189,7 @@ async def bridge(blow: Blow) -> Heal:
         for server in (far if number < half else near)
     ]
 
-    async def heal() -> None:
-        for hold in holds:
-            hold.release()
-
-    return heal
+    return releasing(*holds)
 
 
 def residue(world: World) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import attrs
 
@@ -104,6 +104,8 @@ class Blow:
     """One fault as it strikes."""
 
     world: World
+    type: str
+    """The fault's name in the catalogue."""
     id: str
     """Of the fault in its plan: what it draws is labelled so."""
     target: str
@@ -111,6 +113,11 @@ class Blow:
     """All of them, defaults filled in."""
     seconds: float | None
     """How long it will last; None is until it is healed."""
+
+    @property
+    def reason(self) -> str:
+        """What a thing says that is held by the fault."""
+        return f"{self.type} {self.id}"
 
     def number(self, name: str) -> float:
         """A parameter that is a number, or seconds."""
@@ -170,6 +177,22 @@ class FaultType:
             name: parameter.checked(parameters.get(name, parameter.default), f"{where}.{name}")
             for name, parameter in self.parameters.items()
         }
+
+
+class Releasable(Protocol):
+    """What a fault holds: a Hold, an Entry, an Effect."""
+
+    def release(self) -> None: ...
+
+
+def releasing(*held: Releasable) -> Heal:
+    """The heal of a fault that does nothing but hold."""
+
+    async def heal() -> None:
+        for each in held:
+            each.release()
+
+    return heal
 
 
 def unknown(what: str, name: str, known: Mapping[str, object]) -> UnknownTarget:

@@ -14,6 +14,7 @@ from wavetank.faults.model import (
     Parameter,
     ParameterKind,
     TargetKind,
+    releasing,
 )
 from wavetank.faults.world import World
 
@@ -74,10 +75,7 @@ async def pause(blow: Blow) -> Heal:
         raise NoEffect("the node is down")
     held = node.pause(blow.id)
 
-    async def heal() -> None:
-        held.release()
-
-    return heal
+    return releasing(held)
 
 
 async def slow(blow: Blow) -> Heal:

@@ -23,6 +23,7 @@ from wavetank.faults.model import (
     Parameter,
     ParameterKind,
     TargetKind,
+    releasing,
     unknown,
 )
 from wavetank.faults.world import World
@@ -45,10 +46,6 @@ def _led_by(blow: Blow) -> list[Process]:
     return [each for each in blow.world.processes if each.name.endswith(suffix) and each.living]
 
 
-def _reason(blow: Blow, name: str) -> str:
-    return f"process.{name} {blow.id}"
-
-
 def _let_go(world: World, process: Process, hold: Hold) -> None:
     """Release what keeps a process down. A reconciler whose replica has stopped leading meanwhile stays away."""
     _, elected, candidate = process.name.partition("@")
@@ -62,7 +59,7 @@ def _let_go(world: World, process: Process, hold: Hold) -> None:
 async def crash(blow: Blow) -> Heal:
     """Killed, and kept from starting."""
     world, process = blow.world, blow.world.process(blow.target)
-    hold = process.keep_down(_reason(blow, "crash"))
+    hold = process.keep_down(blow.reason)
     try:
         await process.ended()
     except BaseException:
@@ -78,7 +75,7 @@ async def crash(blow: Blow) -> Heal:
 async def restart(blow: Blow) -> None:
     """Killed, and started at once."""
     process = _living(blow)
-    hold = process.keep_down(_reason(blow, "restart"))
+    hold = process.keep_down(blow.reason)
     try:
         await process.ended()
     finally:
@@ -87,14 +84,10 @@ async def restart(blow: Blow) -> None:
 
 async def pause(blow: Blow) -> Heal:
     """Stopped as by SIGSTOP; a candidate with all that it runs while it leads."""
-    reason = _reason(blow, "pause")
+    reason = blow.reason
     holds = [each.pause(reason) for each in (_living(blow), *_led_by(blow))]
 
-    async def heal() -> None:
-        for hold in holds:
-            hold.release()
-
-    return heal
+    return releasing(*holds)
 
 
 async def slow(blow: Blow) -> Heal:
@@ -103,7 +96,7 @@ async def slow(blow: Blow) -> Heal:
     process = blow.world.process(blow.target)
     if blow.target in blow.world.servers:  # its gate is its door: slowed, it would answer nobody
         raise UnknownTarget(f"{blow.target} is an API server: server.latency slows those")
-    reason = _reason(blow, "slow")
+    reason = blow.reason
 
     def pace(name: str) -> Callable[[], float]:
         label, passes = f"{blow.id}/gate{name}", itertools.count()
@@ -112,11 +105,7 @@ async def slow(blow: Blow) -> Heal:
     slowdowns = [process.slow(pace(""), reason)]
     slowdowns += [each.slow(pace(f"/{each.name}"), reason) for each in _led_by(blow)]
 
-    async def heal() -> None:
-        for slowdown in slowdowns:
-            slowdown.release()
-
-    return heal
+    return releasing(*slowdowns)
 
 
 @attrs.define(eq=False)
@@ -168,7 +157,7 @@ async def crash_at_write(blow: Blow) -> Heal:
     if number < 1:
         raise BadInput("parameters.write: 0; allowed: 1 (its next write) or more")
     process, seam = world.process(blow.target), world.seam(blow.target)
-    reason = _reason(blow, "crash_at_write")
+    reason = blow.reason
     lost = point == "answer_lost"
     nth = NthWrite(
         number,
@@ -212,12 +201,9 @@ async def two_leaders(blow: Blow) -> Heal:
     elector = _elector(blow)
     if elector.leading:
         raise NoEffect("it leads")
-    hold = elector.seizing.take(_reason(blow, "two_leaders"))
+    hold = elector.seizing.take(blow.reason)
 
-    async def heal() -> None:
-        hold.release()
-
-    return heal
+    return releasing(hold)
 
 
 async def old_leader(blow: Blow) -> Heal:
@@ -226,7 +212,7 @@ async def old_leader(blow: Blow) -> Heal:
     if not elector.leading:
         raise NoEffect("it does not lead")
     world, awake_seconds = blow.world, blow.number("awake")
-    reason = _reason(blow, "old_leader")
+    reason = blow.reason
     candidate = world.process(blow.target).pause(reason)
     workers = [
         process.pause(reason)

@@ -14,6 +14,7 @@ from wavetank.faults.model import (
     Parameter,
     ParameterKind,
     TargetKind,
+    releasing,
 )
 from wavetank.faults.requests import CHANCE, KIND, PROCESS, VERB, odds_of
 from wavetank.faults.world import World
@@ -21,17 +22,8 @@ from wavetank.faults.world import World
 STATUSES: Final = (409, 429, 500, 503)
 
 
-def _reason(blow: Blow, name: str) -> str:
-    return f"server.{name} {blow.id}"
-
-
-def _interposed(blow: Blow, interposer: Interposer, name: str) -> Heal:
-    entry = blow.world.api_server(blow.target).interpose(interposer, _reason(blow, name))
-
-    async def heal() -> None:
-        entry.release()
-
-    return heal
+def _interposed(blow: Blow, interposer: Interposer) -> Heal:
+    return releasing(blow.world.api_server(blow.target).interpose(interposer, blow.reason))
 
 
 async def error(blow: Blow) -> Heal:
@@ -45,7 +37,7 @@ async def error(blow: Blow) -> Heal:
         status=status,
         retry_after_seconds=blow.count("retry_after"),
     )
-    return _interposed(blow, refusing, "error")
+    return _interposed(blow, refusing)
 
 
 async def timeout(blow: Blow) -> Heal:
@@ -53,19 +45,19 @@ async def timeout(blow: Blow) -> Heal:
     hanging = Hanging(
         odds=odds_of(blow, process=blow.text("process")), applied=blow.flag("applied")
     )
-    return _interposed(blow, hanging, "timeout")
+    return _interposed(blow, hanging)
 
 
 async def latency(blow: Blow) -> Heal:
     """Requests take longer."""
     slow = Slow(odds=odds_of(blow, process=blow.text("process")), delay=blow.span("delay"))
-    return _interposed(blow, slow, "latency")
+    return _interposed(blow, slow)
 
 
 async def crash(blow: Blow) -> Heal:
     """Down until it is healed."""
     server = blow.world.api_server(blow.target)
-    hold = server.process.keep_down(_reason(blow, "crash"))
+    hold = server.process.keep_down(blow.reason)
 
     async def heal() -> None:
         hold.release()

@@ -40,10 +40,6 @@ def store_of(world: World) -> DisturbedStore:
     return world.store
 
 
-def _reason(blow: Blow, name: str) -> str:
-    return f"store.{name} {blow.id}"
-
-
 def _in_force(store: DisturbedStore, disturbance: Disturbance) -> Heal:
     """Put it in force; what takes it away."""
     store.disturb(disturbance)
@@ -59,18 +55,18 @@ async def slow(blow: Blow) -> Heal:
     draws, span, label = blow.world.draws, blow.span("delay"), f"{blow.id}/commit"
     return _in_force(
         store_of(blow.world),
-        SlowCommits(reason=_reason(blow, "slow"), delay=lambda n: draws.duration(label, n, span)),
+        SlowCommits(reason=blow.reason, delay=lambda n: draws.duration(label, n, span)),
     )
 
 
 async def no_space(blow: Blow) -> Heal:
     """No room for anything new."""
-    return _in_force(store_of(blow.world), NoRoom(reason=_reason(blow, "no_space")))
+    return _in_force(store_of(blow.world), NoRoom(reason=blow.reason))
 
 
 async def read_only(blow: Blow) -> Heal:
     """No writes at all."""
-    return _in_force(store_of(blow.world), ReadOnly(reason=_reason(blow, "read_only")))
+    return _in_force(store_of(blow.world), ReadOnly(reason=blow.reason))
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -95,9 +91,7 @@ class _SyncFailure(Disturbance):
 
 async def sync_failure(blow: Blow) -> Heal:
     """The store fails for good; healed, it has been opened again on what is durable."""
-    failure = _SyncFailure(
-        reason=_reason(blow, "sync_failure"), kept=blow.text("unsynced") == "kept"
-    )
+    failure = _SyncFailure(reason=blow.reason, kept=blow.text("unsynced") == "kept")
     return _in_force(store_of(blow.world), failure)
 
 
@@ -157,7 +151,7 @@ class _Crashes:
 
 async def crash(blow: Blow) -> Heal:
     """Down at a point of a write, and up again."""
-    world, store, reason = blow.world, store_of(blow.world), _reason(blow, "crash")
+    world, store, reason = blow.world, store_of(blow.world), blow.reason
     if blow.count("every") < 1:
         raise BadInput("parameters.every: 0; allowed: 1 (each write) or more")
     crashes = _Crashes(

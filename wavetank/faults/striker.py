@@ -178,6 +178,7 @@ class Striker:
         kind, parameters = checked_fault(planned, "")
         blow = Blow(
             world=self.world,
+            type=kind.name,
             id=planned.id,
             target=planned.target,
             parameters=parameters,

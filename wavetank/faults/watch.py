@@ -5,7 +5,7 @@ engine.control.views has what a stale replica answers, and what its clients make
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 from engine import (
     Coalesced,
@@ -27,25 +27,10 @@ from wavetank.faults.model import (
     Parameter,
     ParameterKind,
     TargetKind,
+    releasing,
 )
 from wavetank.faults.requests import KIND, kind_of
 from wavetank.faults.world import World
-
-
-class _Released(Protocol):
-    def release(self) -> None: ...
-
-
-def _reason(blow: Blow, name: str) -> str:
-    return f"watch.{name} {blow.id}"
-
-
-def _healing(*entries: _Released) -> Heal:
-    async def heal() -> None:
-        for entry in entries:
-            entry.release()
-
-    return heal
 
 
 async def broken(blow: Blow) -> None:
@@ -54,13 +39,13 @@ async def broken(blow: Blow) -> None:
         raise NoEffect("no such watch is open")
 
 
-def _staged(blow: Blow, stage: Stage, name: str) -> Heal:
-    return _healing(blow.world.seam(blow.target).stage(stage, _reason(blow, name)))
+def _staged(blow: Blow, stage: Stage) -> Heal:
+    return releasing(blow.world.seam(blow.target).stage(stage, blow.reason))
 
 
 async def stalled(blow: Blow) -> Heal:
     """Nothing is told."""
-    return _staged(blow, Stalled(kind=kind_of(blow)), "stalled")
+    return _staged(blow, Stalled(kind=kind_of(blow)))
 
 
 async def delayed(blow: Blow) -> Heal:
@@ -71,7 +56,7 @@ async def delayed(blow: Blow) -> Heal:
         label=f"{blow.id}/{blow.target}",
         kind=kind_of(blow),
     )
-    return _staged(blow, stage, "delayed")
+    return _staged(blow, stage)
 
 
 async def skipped(blow: Blow) -> Heal:
@@ -81,33 +66,33 @@ async def skipped(blow: Blow) -> Heal:
         kind=kind_of(blow),
         across_recreation=blow.flag("across_recreation"),
     )
-    return _staged(blow, stage, "skipped")
+    return _staged(blow, stage)
 
 
 async def gone(blow: Blow) -> Heal:
     """Watches are not resumed."""
     seam, kind = blow.world.seam(blow.target), kind_of(blow)
-    entry = seam.interpose(Forgetting(times=blow.count("times"), kind=kind), _reason(blow, "gone"))
+    entry = seam.interpose(Forgetting(times=blow.count("times"), kind=kind), blow.reason)
     if blow.flag("break_now"):
         seam.break_watches(kind)
-    return _healing(entry)
+    return releasing(entry)
 
 
-def _shown(blow: Blow, seam: Seam, revision: int, name: str) -> Heal:
-    view, reason = StaleView(revision=revision, kind=kind_of(blow)), _reason(blow, name)
+def _shown(blow: Blow, seam: Seam, revision: int) -> Heal:
+    view, reason = StaleView(revision=revision, kind=kind_of(blow)), blow.reason
     interposer: Interposer = view
-    return _healing(seam.interpose(interposer, reason), seam.stage(view, reason))
+    return releasing(seam.interpose(interposer, reason), seam.stage(view, reason))
 
 
 async def pinned(blow: Blow) -> Heal:
     """The view of now, until it is healed."""
-    return _shown(blow, blow.world.seam(blow.target), _store(blow.world).head, "pinned")
+    return _shown(blow, blow.world.seam(blow.target), _store(blow.world).head)
 
 
 async def rewound(blow: Blow) -> Heal:
     """A view of the past."""
     world, seam = blow.world, blow.world.seam(blow.target)
-    heal = _shown(blow, seam, _past(blow), "rewound")
+    heal = _shown(blow, seam, _past(blow))
     process = world.process(blow.target)
     if blow.flag("restart") and process.living:
         await process.restart()

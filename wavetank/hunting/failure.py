@@ -10,7 +10,6 @@ test_failure.py   a pytest file that runs the same trial and asserts that nothin
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -21,6 +20,13 @@ from engine import Json, Recording, ScheduleError, SeededScheduler
 from wavetank.errors import BadInput
 from wavetank.experiment.assembly import Assembly, assemble
 from wavetank.experiment.load import load_experiment
+from wavetank.hunting.directory import (
+    EXPERIMENT,
+    LOG,
+    begin_directory,
+    causes_section,
+    finish_directory,
+)
 from wavetank.hunting.liveness import Bounds
 from wavetank.hunting.outcome import (
     Finding,
@@ -29,14 +35,11 @@ from wavetank.hunting.outcome import (
     finding_from_json,
     input_from_json,
 )
-from wavetank.hunting.story import causes_of
 from wavetank.hunting.trial import run_trial, scheduler_of
 
 if TYPE_CHECKING:
     from wavetank.hunting.campaign import Hunt
 
-EXPERIMENT: Final = "experiment"
-LOG: Final = "log.wtl"
 TAPE: Final = "schedule.txt"
 
 
@@ -91,12 +94,7 @@ def write_failure_files(  # noqa: PLR0913, PLR0917 - what a failure is made of
 ) -> None:
     """See `write_failure`."""
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        for name, text in texts.items():
-            path = folder / EXPERIMENT / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        begin_directory(folder, texts.items())
         trial = outcome.trial
         recording = Recording(scheduler_of(trial) or SeededScheduler(trial.seed))
         again = run_trial(assembly, trial, bounds, log=folder / LOG, scheduler=recording)
@@ -108,11 +106,7 @@ def write_failure_files(  # noqa: PLR0913, PLR0917 - what a failure is made of
             "findings": [each.to_json() for each in outcome.findings],
             "digest": again.digest,
         }
-        (folder / "failure.json").write_text(
-            json.dumps(document, indent=2) + "\n", encoding="utf-8"
-        )
-        (folder / "summary.md").write_text(_summary(folder, outcome), encoding="utf-8")
-        (folder / "test_failure.py").write_text(_TEST.format(name=folder.name), encoding="utf-8")
+        finish_directory(folder, document, _summary(folder, outcome), _TEST)
     except OSError as error:
         raise BadInput(f"{folder}: {error.strerror}") from None
 
@@ -163,10 +157,7 @@ def _summary(folder: Path, outcome: Outcome) -> str:
         *(f"    missed {line}" for line in outcome.missed),
         "",
     ]
-    revision = outcome.findings[0].revision
-    causes = causes_of(folder / LOG, revision) if revision else []
-    if causes:
-        lines += ["## Causes", "", *(f"    {line}" for line in causes), ""]
+    lines += causes_section(folder, outcome.findings[0].revision)
     lines += [
         "## Again",
         "",

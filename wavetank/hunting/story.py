@@ -18,9 +18,8 @@ def causes_of(log: Path, revision: int) -> list[str]:
 
     Where no fault is among them, the last that struck before is told too: what a fault keeps from happening has no cause in the log. Raises BadInput.
     """
-    opened = open_log(log)
     events: dict[int, Event] = {}
-    for event in opened.events(0, min(revision, opened.state().revision)):
+    for event in open_log(log).events(0, revision):
         events.setdefault(event.revision, event)
     lines: list[str] = []
     struck = False

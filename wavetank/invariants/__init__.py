@@ -4,6 +4,7 @@ Each is a small class with one sentence of meaning. It is shown every event in o
 after it, and says what is wrong or nothing; its work is in proportion to the change, never to the cluster.
 """
 
+from engine import WatchListener
 from wavetank.invariants.attaching import attach, surroundings_of
 from wavetank.invariants.catalogue import INVARIANTS, Rule, as_invariant
 from wavetank.invariants.checker import InvariantChecker
@@ -20,7 +21,6 @@ from wavetank.invariants.model import (
     Surroundings,
     Timed,
     Violation,
-    WatchListener,
 )
 from wavetank.invariants.pods import BoundOnce, NoOvercommit, OnePodPerIdentity
 from wavetank.invariants.watches import VisibleAfterDurable, WatchEqualsLog

@@ -6,10 +6,10 @@ from typing import Final
 
 import attrs
 
-from engine import WatchEvent, WatchRequest
+from engine import WatchEvent, WatchListener, WatchRequest
 from wavetank.cluster import Cluster
 from wavetank.invariants.checker import InvariantChecker
-from wavetank.invariants.model import Surroundings, WatchListener
+from wavetank.invariants.model import Surroundings
 
 
 def surroundings_of(cluster: Cluster) -> Surroundings:

@@ -7,7 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
-from engine import KubeObject, Settings, WatchEvent, WatchRequest
+from engine import KubeObject, Settings, WatchListener
 from store import Event as LogEvent
 from wavetank.view import View
 
@@ -30,18 +30,6 @@ class Invariant(Protocol):
     def observe(self, event: LogEvent, old: KubeObject | None, view: View) -> str | None:
         """What `event` breaks, as a sentence with names and numbers, or None."""
         ...
-
-
-class WatchListener(Protocol):
-    """Hears of every watch of the API server what the server does with it; `engine.api.feed` says the rest."""
-
-    def opened(
-        self, watch: int, request: WatchRequest, after: int, *, from_state: bool
-    ) -> None: ...
-
-    def delivered(self, watch: int, events: tuple[WatchEvent, ...]) -> None: ...
-
-    def ended(self, watch: int, upto: int | None) -> None: ...
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,6 @@ test_failure.py   a pytest file that runs both again and asserts that nothing di
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Final, cast
 
@@ -20,10 +19,15 @@ import attrs
 from engine import CanonicalSchedule, Json
 from wavetank.errors import BadInput
 from wavetank.faults.plan import Plan
-from wavetank.hunting.failure import EXPERIMENT, LOG
+from wavetank.hunting.directory import (
+    EXPERIMENT,
+    LOG,
+    begin_directory,
+    causes_section,
+    finish_directory,
+)
 from wavetank.hunting.liveness import Bounds
 from wavetank.hunting.outcome import Finding, TrialInput, Verdict
-from wavetank.hunting.story import causes_of
 from wavetank.perturb.model import Perturbation, from_json, to_json
 from wavetank.perturb.survey import Judgement, Subject, judge
 
@@ -49,19 +53,11 @@ class PerturbedFailure:
 def write_perturbed(folder: Path, subject: Subject, judgement: Judgement) -> None:
     """Write the directory, in the place of one that is there; both runs run again for their logs. Raises BadInput."""
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        for name, text in subject.texts:
-            path = folder / EXPERIMENT / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        begin_directory(folder, subject.texts)
         subject.run().run(folder / UNDISTURBED)
         again = judge(subject, judgement.perturbation, folder / LOG)
-        (folder / "failure.json").write_text(
-            json.dumps(_document(subject, again), indent=2) + "\n", encoding="utf-8"
-        )
-        (folder / "summary.md").write_text(_summary(folder, subject, again), encoding="utf-8")
-        (folder / "test_failure.py").write_text(_TEST.format(name=folder.name), encoding="utf-8")
+        document = _document(subject, again)
+        finish_directory(folder, document, _summary(folder, subject, again), _TEST)
     except OSError as error:
         raise BadInput(f"{folder}: {error.strerror}") from None
 
@@ -143,9 +139,7 @@ def _summary(folder: Path, subject: Subject, judgement: Judgement) -> str:
     if more > 0:
         lines += [f"... and {more} more.", ""]
     revision = next((each.revision for each in judgement.differences if each.revision), 0)
-    causes = causes_of(folder / LOG, revision) if revision else []
-    if causes:
-        lines += ["## Causes", "", *(f"    {line}" for line in causes), ""]
+    lines += causes_section(folder, revision)
     lines += [
         "## Again",
         "",
