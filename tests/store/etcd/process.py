@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -213,12 +214,17 @@ class EtcdPool:
             self._next = self._launch()
             yield etcd
         finally:
-            etcd.kill()
+            self._end(etcd)
 
     def close(self) -> None:
         """End the one that waits."""
         if self._next is not None:
-            self._next.kill()
+            self._end(self._next)
+
+    def _end(self, etcd: EtcdProcess) -> None:
+        """Its data goes with it: each has 128 MiB, and there is one for each test."""
+        etcd.kill()
+        shutil.rmtree(etcd.data, ignore_errors=True)
 
 
 def require_etcd() -> None:
