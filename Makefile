@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/wavetank run examples/node-failure.yaml --log .demo/node-failure.wtl --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

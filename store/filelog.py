@@ -92,7 +92,7 @@ class FileJournal:
     _failure: StoreError | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._snapshots = Snapshots(self.path, self.layer, self.limits, self.keep)
+        self._snapshots = Snapshots(self.path, self.layer, self.limits, self.keep, self.codec)
 
     def __repr__(self) -> str:
         state = "failed" if self._failure else "open" if self._file else "closed"

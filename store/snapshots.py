@@ -27,7 +27,7 @@ from zlib import crc32
 import attrs
 import msgpack
 
-from store.encoding import EVENT_SCHEMA, BadEncoding, Digest, decode_event
+from store.encoding import EVENT_SCHEMA, BadEncoding, Digest, decode_event, encode_event
 from store.errors import Compacted, LogCorrupt
 from store.files import AppendFile, FileLayer
 from store.history import Commit
@@ -35,7 +35,7 @@ from store.journal import CompactedTo, LeaseEnded, LeaseGranted, Mark, Restored
 from store.limits import Limits
 from store.names import base_name, segment_name, snapshot_name, snapshot_numbers
 from store.protocol import Codec
-from store.records import EMPTY_REVISION, EventType, Revision
+from store.records import EMPTY_REVISION, Event, EventType, Revision
 from store.retention import Base, Keep
 from store.segments import Chain, LogFiles
 
@@ -223,13 +223,17 @@ class Snapshots:
     layer: FileLayer
     limits: Limits
     keep: Keep
+    codec: Codec
     header: Mapping[str, object] = attrs.field(factory=dict, init=False)
     found: list[Base] = attrs.field(factory=list, init=False)
     first: int = attrs.field(default=1, init=False)
     """The first segment that is kept."""
     oldest: int = attrs.field(default=1, init=False)
     """The oldest revision that can be read."""
-    _states: dict[str, bytes] = attrs.field(factory=dict, init=False)
+    _states: dict[str, tuple[Event, int]] = attrs.field(factory=dict, init=False)
+    """The newest PUT of every key, and how many bytes it has."""
+    _size: int = attrs.field(default=0, init=False)
+    """Of all of them."""
     _last: Sequence[bytes] = attrs.field(default=(), init=False)
     _leases: dict[int, int] = attrs.field(factory=dict, init=False)
     _next_lease: int = attrs.field(default=1, init=False)
@@ -242,14 +246,17 @@ class Snapshots:
     def follow(self, commit: Commit, encoded: Sequence[bytes]) -> None:
         """Take the events of a commit, with their bytes."""
         states = self._states
-        size = 0
         for event, data in zip(commit, encoded):  # noqa: B905 - one for one; strict costs on every event
+            size = len(data)
+            before = states.get(event.key)
+            if before is not None:
+                self._size -= before[1]
             if event.type is _PUT:
-                states[event.key] = data
-            else:
-                states.pop(event.key, None)
-            size += len(data)
-        self._since += size
+                states[event.key] = (event, size)
+                self._size += size
+            elif before is not None:
+                del states[event.key]
+            self._since += size
         self._last = encoded
         self._events += len(encoded)
         self._time_ns = commit[0].time_ns
@@ -268,7 +275,8 @@ class Snapshots:
     def load(self, snapshot: Snapshot, restored: Restored) -> None:
         """Begin from a snapshot that is in the log."""
         pairs = zip(restored.states, snapshot.states, strict=True)
-        self._states = {event.key: data for event, data in pairs}
+        self._states = {event.key: (event, len(data)) for event, data in pairs}
+        self._size = sum(map(len, snapshot.states))
         self._last = snapshot.last
         self._leases = dict(restored.leases)
         self._next_lease, self._compacted = restored.next_lease, restored.compacted
@@ -279,8 +287,7 @@ class Snapshots:
 
         Raises OSError; a full disk only costs the snapshot.
         """
-        size = sum(map(len, self._states.values()))
-        if self._since < max(self.limits.snapshot_bytes, size) or not self._last:
+        if self._since < max(self.limits.snapshot_bytes, self._size) or not self._last:
             return
         path = self.path / snapshot_name(number)
         if not self._write(path, revision, digest):
@@ -314,7 +321,7 @@ class Snapshots:
                 "last": list(self._last),
                 "leases": list(self._leases.items()),
                 "next_lease": self._next_lease,
-                "states": list(self._states.values()),
+                "states": [encode_event(event, self.codec) for event, _ in self._states.values()],
             }
         )
         parts = (

@@ -163,7 +163,7 @@ def _candidates(
 
 def _entries(kvs: Iterable[KeyValue]) -> Iterator[tuple[str, Entry]]:
     for kv in kvs:
-        yield kv.key, Entry.of(cast("KubeObject", kv.value), kv.mod_revision)
+        yield kv.key, Entry(cast("KubeObject", kv.value), kv.mod_revision)
 
 
 def _page(found: Iterator[tuple[str, Entry]], limit: int, revision: int) -> ObjectList:

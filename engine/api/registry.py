@@ -73,7 +73,7 @@ class RegistryCache:
         for kv in kvs:
             kind = self._kind_of_key(kv.key)
             if kind is not None:
-                kind.load(kv.key, Entry.of(cast("KubeObject", kv.value), kv.mod_revision))
+                kind.load(kv.key, Entry(cast("KubeObject", kv.value), kv.mod_revision))
 
     def apply(self, events: Iterable[Event], revision: int) -> list[Watcher]:
         """Take a batch of the store's events, up to `revision`; returns the watchers to wake."""
@@ -92,7 +92,7 @@ class RegistryCache:
                 kind.put(event.key, written, woken)
             else:
                 stored = cast("KubeObject", event.value)
-                kind.put(event.key, Entry.of(stored, event.revision), woken)
+                kind.put(event.key, Entry(stored, event.revision), woken)
         self.revision = revision
         return woken
 
@@ -105,7 +105,7 @@ class RegistryCache:
             if arrived is not None and arrived.revision == revision:
                 return arrived.object
             return decorated(stored, revision)
-        entry = self._pending[key] = Entry.of(stored, revision)
+        entry = self._pending[key] = Entry(stored, revision)
         return entry.object
 
     def removed(self, key: str) -> None:

@@ -1,9 +1,9 @@
 """The API server's picture of the cluster: the newest state of every object, a window of recent changes, and who wants to know.
 
 Theory of operation. One store watch feeds the whole cache. `WatchCache.apply` takes a batch of store events, all of a revision together,
-and does four things for each: decorate the object with its resourceVersion (once, then it is shared by everyone), put it in
-its `KindCache`, append a `Change` to that kind's window, and offer the change to the watchers it concerns. It
-returns the watchers that were idle and now have something to deliver: the caller wakes them, once for the batch.
+and does three things for each: put the object in its `KindCache`, append a `Change` to that kind's window, and offer the change to the watchers
+it concerns. It returns the watchers that were idle and now have something to deliver: the caller wakes them, once for the batch. The object as
+clients see it, with its resourceVersion, is made when the first of them is shown it, and then shared by all: most kubelets' Events nobody ever sees.
 
 A watcher is filed under the most selective thing it asks for: a field it wants to equal a value (`spec.nodeName=node-3`,
 `metadata.name=node-3`), else its namespace, else nothing. A change looks up its own old and new values in those
@@ -23,7 +23,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -38,17 +38,27 @@ NAMESPACE: Final = "metadata.namespace"
 _LAST: Final = "\U0010ffff"
 
 
-class Entry(NamedTuple):
-    """One object: `stored` as the store has it, `object` the same with its resourceVersion, `revision`."""
+class Entry:
+    """One state of an object: `stored` as the store has it, and the `revision` that left it so."""
 
-    revision: int
-    stored: KubeObject
-    object: KubeObject
+    __slots__ = ("_shown", "revision", "stored")
 
-    @classmethod
-    def of(cls, stored: KubeObject, revision: int) -> Entry:
-        """The entry of a stored value."""
-        return cls(revision, stored, decorated(stored, revision))
+    def __init__(self, stored: KubeObject, revision: int) -> None:
+        self.stored: Final = stored
+        self.revision: Final = revision
+        self._shown: KubeObject | None = None
+
+    @property
+    def object(self) -> KubeObject:
+        """The object with its resourceVersion, the same one for everybody."""
+        shown = self._shown
+        if shown is None:
+            shown = self._shown = decorated(self.stored, self.revision)
+        return shown
+
+    def put_away(self) -> None:
+        """Nobody looks at it for now: it is made again for who does."""
+        self._shown = None
 
 
 @attrs.define(eq=False)
@@ -56,8 +66,8 @@ class Change:
     """One object's change: `old` is None when it was created, `new` when it was deleted."""
 
     revision: int
-    old: KubeObject | None
-    new: KubeObject | None
+    old: Entry | None
+    new: Entry | None
     _plain: WatchEvent | None = attrs.field(default=None, init=False)
     _gone: WatchEvent | None = attrs.field(default=None, init=False)
 
@@ -68,15 +78,20 @@ class Change:
             if self.new is None:
                 return self.gone()
             type_ = WatchEventType.ADDED if self.old is None else WatchEventType.MODIFIED
-            event = self._plain = WatchEvent(type_, self.new, self.revision)
+            event = self._plain = WatchEvent(type_, self.new.object, self.revision)
         return event
+
+    def states(self) -> tuple[KubeObject | None, KubeObject | None]:
+        """The object before and after, as it was shown then and is now."""
+        old, new = self.old, self.new
+        return None if old is None else old.object, None if new is None else new.object
 
     def gone(self) -> WatchEvent:
         """DELETED: the old content with the revision of the change."""
         event = self._gone
         if event is None:
             assert self.old is not None
-            last = decorated(self.old, self.revision)
+            last = decorated(self.old.stored, self.revision)
             event = self._gone = WatchEvent(WatchEventType.DELETED, last, self.revision)
         return event
 
@@ -207,22 +222,25 @@ class KindCache:
         if before is None:
             self._sorted = None
         self._entries[key] = entry
-        old = before.object if before is not None else None
-        self._record(Change(entry.revision, old, entry.object), woken)
+        self._record(Change(entry.revision, before, entry), woken)
 
     def remove(self, key: str, revision: int, woken: list[Watcher]) -> None:
         """An object was deleted; adds to `woken` who must be woken."""
         before = self._entries.pop(key, None)
         if before is not None:
             self._sorted = None
-            self._record(Change(revision, before.object, None), woken)
+            self._record(Change(revision, before, None), woken)
 
     def _record(self, change: Change, woken: list[Watcher]) -> None:
         window = self._window
         if len(window) >= self.window_limit:
             self.floor = window.popleft().revision
         window.append(change)
-        old, new = change.old, change.new
+        if not self._everything and not self._indexes:
+            if change.new is not None:
+                change.new.put_away()
+            return
+        old, new = change.states()
         for watcher in self._everything.values():
             if watcher.offer(change, old, new):
                 woken.append(watcher)  # noqa: PERF401 -- `offer` does the work here
@@ -301,7 +319,7 @@ class KindCache:
                     watcher.buffer.append(WatchEvent(WatchEventType.ADDED, obj, entry.revision))
         else:
             for change in self.changes_after(revision):
-                old, new = change.old, change.new
+                old, new = change.states()
                 if getter is not None:
                     old = old if old is not None and getter(old) == value else None
                     new = new if new is not None and getter(new) == value else None
@@ -382,6 +400,6 @@ def matching(
 ) -> Iterator[tuple[str, Entry]]:
     """Those of `found` that both selectors match."""
     for key, entry in found:
-        obj = entry.object
+        obj = entry.stored
         if labels.matches(obj.metadata.labels) and resource.matches_fields(fields, obj):
             yield key, entry

@@ -14,7 +14,6 @@ sent. Nothing here waits or reads a clock: times are integer nanoseconds given b
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -49,8 +48,11 @@ class Remark:
     message: str
 
 
-RemarkKey = tuple[str, ...]
-"""What makes two remarks the same Event, within one source."""
+About = tuple[str, ...]
+"""Whom a remark is about, and its type."""
+
+RemarkKey = tuple[About, str, str, str] | tuple[About, str]
+"""What makes two remarks the same Event, within one source: about whom, the reason, and unless they were combined what part of it and the message."""
 
 
 @attrs.frozen
@@ -67,28 +69,33 @@ class Verdict:
 class Lru(Generic[K, V]):
     """The entries used last, CACHE_SIZE at most."""
 
+    __slots__ = ("_entries",)
+
     def __init__(self) -> None:
-        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._entries: dict[K, V] = {}
+        """The one used last is last. (An OrderedDict takes twice the memory, and each kubelet has four.)"""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        value = self._entries.get(key)
+        value = self._entries.pop(key, None)
         if value is not None:
-            self._entries.move_to_end(key)
+            self._entries[key] = value
         return value
 
     def put(self, key: K, value: V) -> None:
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > CACHE_SIZE:
-            self._entries.popitem(last=False)
+        entries = self._entries
+        entries.pop(key, None)
+        entries[key] = value
+        if len(entries) > CACHE_SIZE:
+            del entries[next(iter(entries))]
 
 
 @attrs.define
 class _Similar:
-    messages: dict[str, None]
+    messages: tuple[str, ...]
+    """Distinct, oldest first; AGGREGATE_AFTER at most."""
     last_ns: int
 
 
@@ -98,19 +105,29 @@ class _Known:
     first_ns: int
 
 
+@attrs.define
+class _Voice:
+    """How much an object may still say."""
+
+    about: About
+    """The very tuple that all keys about it share."""
+    tokens: float
+    since_ns: int
+
+
 @attrs.define(eq=False)
 class EventCorrelator:
     """Filters the remarks of one source (component and host). See the module's text."""
 
     _similar: Lru[RemarkKey, _Similar] = attrs.field(factory=Lru, init=False)
     _known: Lru[RemarkKey, _Known] = attrs.field(factory=Lru, init=False)
-    _tokens: Lru[RemarkKey, tuple[float, int]] = attrs.field(factory=Lru, init=False)
+    _voices: Lru[About, _Voice] = attrs.field(factory=Lru, init=False)
 
     def correlate(self, remark: Remark, now: int) -> Verdict | None:
         """What to send for `remark` at `now` (ns); None when the object has said too much."""
         involved = remark.involved
         # An object made again under the same name is another one: its uid is part of every key.
-        about: RemarkKey = (
+        about: About = (
             involved.kind,
             involved.namespace,
             involved.name,
@@ -118,7 +135,11 @@ class EventCorrelator:
             involved.api_version,
             remark.type,
         )
-        key: RemarkKey = (*about, remark.reason)
+        voice = self._voices.get(about)
+        if voice is None:
+            voice = _Voice(about, float(SPAM_BURST), now)
+            self._voices.put(about, voice)
+        key: RemarkKey = (voice.about, remark.reason)
         if self._combine(key, remark.message, now):
             remark = attrs.evolve(remark, message=COMBINED + remark.message)
         else:
@@ -126,26 +147,30 @@ class EventCorrelator:
         known = self._known.get(key)
         known = _Known(known.count + 1, known.first_ns) if known is not None else _Known(1, now)
         self._known.put(key, known)
-        if not self._allowed(about, now):
+        if not _allowed(voice, now):
             return None
         return Verdict(key, remark, known.count, known.first_ns, now)
 
     def _combine(self, group: RemarkKey, message: str, now: int) -> bool:
         similar = self._similar.get(group)
         if similar is None or now - similar.last_ns > AGGREGATE_INTERVAL * _NS:
-            similar = _Similar({}, now)
-        similar.messages[message] = None
+            similar = _Similar((), now)
+            self._similar.put(group, similar)
+        if message not in similar.messages:
+            similar.messages = (*similar.messages, message)
         similar.last_ns = now
-        self._similar.put(group, similar)
         if len(similar.messages) < AGGREGATE_AFTER:
             return False
         # Any may go (client-go: `PopAny`); here the one told first, so that runs are equal.
-        similar.messages.pop(next(iter(similar.messages)))
+        similar.messages = similar.messages[1:]
         return True
 
-    def _allowed(self, about: RemarkKey, now: int) -> bool:
-        tokens, since = self._tokens.get(about) or (float(SPAM_BURST), now)
-        tokens = min(float(SPAM_BURST), tokens + (now - since) / (SPAM_REFILL * _NS))
-        allowed = tokens >= 1.0
-        self._tokens.put(about, (tokens - 1.0 if allowed else tokens, now))
-        return allowed
+
+def _allowed(voice: _Voice, now: int) -> bool:
+    """Whether the object may speak now; if so, it has."""
+    refilled = (now - voice.since_ns) / (SPAM_REFILL * _NS)
+    voice.tokens, voice.since_ns = min(float(SPAM_BURST), voice.tokens + refilled), now
+    if voice.tokens < 1.0:
+        return False
+    voice.tokens -= 1.0
+    return True

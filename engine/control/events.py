@@ -66,6 +66,15 @@ class RecorderStatistics:
     dropped: int
 
 
+@attrs.frozen
+class _Begun:
+    """What an Event keeps from when it was first told."""
+
+    involved: ObjectReference
+    first_us: int
+    """Unix microseconds."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class EventRecorder:
     """Tells Events about objects in the name of one component; `run` sends them.
@@ -84,8 +93,8 @@ class EventRecorder:
     _queue: deque[tuple[Verdict, Origin]] = attrs.field(factory=deque, init=False)
     _wake: Wakeup = attrs.field(factory=Wakeup, init=False)
     _sending: bool = attrs.field(default=False, init=False)
-    _events: Lru[RemarkKey, Event] = attrs.field(factory=Lru, init=False)
-    """As the server has them, for the next count."""
+    _begun: Lru[RemarkKey, _Begun] = attrs.field(factory=Lru, init=False)
+    """Of what the server has, what the next count keeps."""
     _told: int = attrs.field(default=0, init=False)
     _sent: int = attrs.field(default=0, init=False)
     _dropped: int = attrs.field(default=0, init=False)
@@ -156,41 +165,33 @@ class EventRecorder:
         return RETRY_SECONDS * self.draws.uniform(label, self._waits)
 
     async def _send(self, verdict: Verdict) -> None:
-        known = self._events.get(verdict.key) if verdict.count > 1 else None
-        if known is not None:
+        begun = self._begun.get(verdict.key) if verdict.count > 1 else None
+        if begun is not None:
             try:
-                stored = await self.client.update(self._counted(known, verdict))
+                # Whatever its newest revision is.
+                await self.client.update(self._event_of(verdict, begun))
             except NotFound:
                 pass  # expired: told anew
             else:
-                self._events.put(verdict.key, stored)
                 return
-        self._events.put(verdict.key, await self.client.create(self._event_of(verdict)))
-
-    def _counted(self, known: Event, verdict: Verdict) -> Event:
-        """The Event with the new count, whatever its newest revision is."""
-        return attrs.evolve(
-            known,
-            metadata=attrs.evolve(known.metadata, resource_version=""),
-            count=verdict.count,
-            last_timestamp=Time.of(self._unix_us(verdict.last_ns)),
-            message=verdict.remark.message,
-        )
+        begun = _Begun(verdict.remark.involved, self._unix_us(verdict.first_ns))
+        await self.client.create(self._event_of(verdict, begun))
+        self._begun.put(verdict.key, begun)
 
     def _unix_us(self, now: int) -> int:
         return self.clock.unix_us() - (self.clock.now_ns() - now) // 1000
 
-    def _event_of(self, verdict: Verdict) -> Event:
+    def _event_of(self, verdict: Verdict, begun: _Begun) -> Event:
         remark = verdict.remark
-        involved = remark.involved
+        involved, first = begun.involved, begun.first_us
         # client-go names an Event by the time. Here what it says is in the name as well, and the number of Events
         # told before is not, so that one Event more or less renames no other.
-        unique = self.draws.uid("event", self.component, self.host, *verdict.key, verdict.first_ns)
+        about, *said = verdict.key
+        unique = self.draws.uid("event", self.component, self.host, *about, *said, verdict.first_ns)
         metadata = ObjectMeta(
             name=f"{involved.name}.{unique.replace('-', '')[:16]}",
             namespace=involved.namespace or "default",
         )
-        first, last = self._unix_us(verdict.first_ns), self._unix_us(verdict.last_ns)
         if self.modern:
             return Event(
                 metadata=metadata,
@@ -210,7 +211,7 @@ class EventRecorder:
             message=remark.message,
             source=EventSource(component=self.component, host=self.host),
             first_timestamp=Time.of(first),
-            last_timestamp=Time.of(last),
+            last_timestamp=Time.of(self._unix_us(verdict.last_ns)),
             count=verdict.count,
             type=remark.type,
             reporting_component=self.component,

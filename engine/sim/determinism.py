@@ -29,7 +29,6 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import count
 from math import inf
 from typing import Final, Protocol, TypeVar
 
@@ -49,9 +48,6 @@ T = TypeVar("T")
 _SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _GENERATOR: Final = "_r"
 _DEFAULT_LIMITS: Final = Limits()
-_runs: Final = count(1)
-_FULL_COLLECTION: Final = 20
-"""Every so many runs of a process all its garbage is collected: 50 ms, in place of 1 MiB a run that would never be freed."""
 _PROBES: Final = 64
 """Tasks in the self-test: sets of this many are certainly not in order of age by chance."""
 
@@ -327,14 +323,44 @@ def _wakeups_kept() -> Iterator[None]:
             signal.set_wakeup_fd(before)
 
 
+class _Collector:
+    """Collects garbage between runs, as the cyclic collector is off while one goes on.
+
+    Each run leaves some garbage that only a look at all objects finds: 1 MiB, if it is a cluster's. That look takes a second in a process of
+    several million objects, as a long run of pytest is; so it waits until a quarter as many have been added, as Python's own does.
+    """
+
+    def __init__(self) -> None:
+        self._added = 0
+        """Objects that outlived their run, since all were looked at."""
+        self._enough = _FULL_COLLECTION
+
+    def before_run(self) -> None:
+        """What runs before still held when they ended."""
+        if self._added < self._enough:
+            gc.collect(1)
+            return
+        gc.collect(2)
+        self._added, self._enough = 0, max(_FULL_COLLECTION, len(gc.get_objects()) // 4)
+
+    def after_run(self) -> None:
+        """The young generation: with the collector off, that is all that this run has made."""
+        made, _, _ = gc.get_count()
+        self._added += max(0, made - gc.collect(0))
+
+
+_FULL_COLLECTION: Final = 100_000
+"""Fewer objects are not worth a look at all of them."""
+_collector: Final = _Collector()
+
+
 @contextmanager
 def _switched(generator: _Generator) -> Iterator[None]:
     """Trio's switch and generator ours, the collector off; all as before when the block ends."""
     before = {name: getattr(trio_run, name) for name in (_SWITCH, _GENERATOR)}
     collecting = gc.isenabled()
     gc.disable()
-    # What runs before still held when they ended: else many runs in one process keep it all.
-    gc.collect(2 if next(_runs) % _FULL_COLLECTION == 0 else 1)
+    _collector.before_run()
     setattr(trio_run, _SWITCH, True)
     setattr(trio_run, _GENERATOR, generator)
     try:
@@ -342,8 +368,6 @@ def _switched(generator: _Generator) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(trio_run, name, value)
-        gc.collect(
-            0
-        )  # the young generation: with the collector off, that is all that this run has made
+        _collector.after_run()
         if collecting:
             gc.enable()

@@ -90,7 +90,7 @@ class WatchCacheMachine(RuleBasedStateMachine):
         )
         key = POD.storage_key(namespace, name)
         woken: list[Watcher] = []
-        self.kind.put(key, Entry.of(pod, self.revision), woken)
+        self.kind.put(key, Entry(pod, self.revision), woken)
         old = self.objects.get(key)
         self.objects[key] = pod
         self._note(old, pod, woken)
