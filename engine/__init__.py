@@ -67,7 +67,6 @@ from engine.control import (
     Hanging,
     Informer,
     Interposer,
-    Key,
     LeaderElector,
     LinkedEndpoint,
     Matching,
@@ -237,6 +236,7 @@ from engine.objects import (
     without_condition,
 )
 from engine.objects.base import field_name_outside
+from engine.objects.key import Key
 from engine.objects.pods import (
     is_active,
     is_available,

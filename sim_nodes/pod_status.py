@@ -6,6 +6,7 @@ Rules: controllers reference 6.3 and 6.4 (pkg/kubelet/kubelet_pods.go and status
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -129,8 +130,14 @@ def _state(record: ContainerRecord, now: int, at: Callable[[int], Time]) -> Cont
     if record.exited(now):
         return _terminated(record, at)
     if record.running(now):
-        return ContainerState(running=ContainerStateRunning(started_at=at(record.started_ns)))
+        return _running_since(at(record.started_ns))
     return _waiting(CONTAINER_CREATING, "")
+
+
+@lru_cache(maxsize=4096)
+def _running_since(started_at: Time) -> ContainerState:
+    """One object for all containers that started in the same second."""
+    return ContainerState(running=ContainerStateRunning(started_at=started_at))
 
 
 def _terminated(record: ContainerRecord, at: Callable[[int], Time]) -> ContainerState:
@@ -306,12 +313,21 @@ def _condition(
         if (old.reason, old.message, old.observed_generation) == (reason, message, generation):
             return old
         now = old.last_transition_time or now
+    return _condition_since(now, type_, finding, generation)
+
+
+@lru_cache(maxsize=4096)
+def _condition_since(
+    since: Time, type_: str, finding: tuple[str, str, str], generation: int | None
+) -> Condition:
+    """One object for all pods that say the same since the same second."""
+    status, reason, message = finding
     return Condition(
         type=type_,
         status=status,
         reason=reason,
         message=message,
-        last_transition_time=now,
+        last_transition_time=since,
         observed_generation=generation,
     )
 

@@ -113,9 +113,14 @@ class History:
         """Write a key in the open revision."""
         revision = Revision(self.head + 1)
         versions = self._versions.get(key)
-        before = None if versions is None else versions[-1]
-        if before is not None and before.type is not _PUT:
-            before = None
+        before = None
+        if versions is not None:
+            before = versions[-1]
+            key = (
+                before.key
+            )  # the one object for it: a key is a hundred bytes, and made anew for each request
+            if before.type is not _PUT:
+                before = None
         event = _event(
             _PUT,
             key,

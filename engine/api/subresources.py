@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -175,12 +176,7 @@ def _assigned(pod: Pod, binding: Binding, now: Time, *, observes: bool) -> Pod:
 
 def _scheduled(status: PodStatus, now: Time, generation: int | None) -> PodStatus:
     """The status with PodScheduled true (podutil.UpdatePodCondition)."""
-    condition = Condition(
-        type="PodScheduled",
-        status="True",
-        last_transition_time=now,
-        observed_generation=generation,
-    )
+    condition = _scheduled_since(now, generation)
     conditions = list(status.conditions)
     for position, before in enumerate(conditions):
         if before.type == condition.type:
@@ -190,6 +186,17 @@ def _scheduled(status: PodStatus, now: Time, generation: int | None) -> PodStatu
             conditions[position] = condition
             return replaced(status, conditions=tuple(conditions))
     return replaced(status, conditions=(*conditions, condition))
+
+
+@lru_cache(maxsize=1024)
+def _scheduled_since(now: Time, generation: int | None) -> Condition:
+    """One object for all pods that are bound in the same second."""
+    return Condition(
+        type="PodScheduled",
+        status="True",
+        last_transition_time=now,
+        observed_generation=generation,
+    )
 
 
 # -- finalize --------------------------------------------------------------------------------------

@@ -8,34 +8,19 @@ from __future__ import annotations
 import enum
 from builtins import list as List  # noqa: N812 - `list` is a method here
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
+from engine.objects.key import Key
 from engine.objects.meta import KubeObject
 
 T = TypeVar("T", bound=KubeObject)
 
 
-class Key(NamedTuple):
-    """Namespace and name of an object; the namespace of a cluster-wide one is empty."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-
-_key: Final[Callable[[tuple[str, str]], Key]] = partial(tuple.__new__, Key)
-"""`Key` without the Python call that its constructor is: one is made for each object that is delivered."""
-
-
 def key_of(obj: KubeObject) -> Key:
     """The key of `obj`."""
-    metadata = obj.metadata
-    return _key((metadata.namespace, metadata.name))
+    return obj.metadata.key
 
 
 class ChangeType(enum.Enum):
@@ -138,8 +123,7 @@ class Cache(Generic[T]):
 
     def put(self, obj: T) -> T | None:
         """Store `obj`; returns the state it replaces."""
-        metadata = obj.metadata
-        key = _key((metadata.namespace, metadata.name))
+        key = obj.metadata.key
         old = self._objects.get(key)
         self._objects[key] = obj
         for name, function in self._functions.items():

@@ -15,8 +15,8 @@ import attrs
 import trio
 
 from engine.api.cause import current_origin
-from engine.control.cache import Key
 from engine.control.workqueue import MAX_CAUSES, WorkQueue
+from engine.objects.key import Key
 from engine.sim.clock import Clock
 from engine.sim.wakeup import Signal
 from store import Cause

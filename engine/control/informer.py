@@ -30,10 +30,10 @@ from engine.control.cache import (
     ChangeType,
     Handler,
     IndexFunction,
-    Key,
     key_of,
 )
 from engine.control.client import Client
+from engine.objects.key import Key
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.settings import Settings

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from engine.control.cache import Key
+from engine.objects.key import Key
 
 RATE: Final = 20
 """Reconciles of one key in a second (kube-controller-manager --kube-api-qps, 20)."""

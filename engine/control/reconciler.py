@@ -27,11 +27,12 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 import attrs
 
 from engine.api.cause import current_origin, set_causes
-from engine.control.cache import Change, Key
+from engine.control.cache import Change
 from engine.control.client import Client
 from engine.control.events import EventRecorder
 from engine.control.informer import Informer
 from engine.control.workqueue import merge_causes
+from engine.objects.key import Key
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.settings import Settings

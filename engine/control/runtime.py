@@ -23,7 +23,7 @@ import trio
 
 from engine.api.cause import current_origin, set_causes, set_origin
 from engine.api.errors import ApiError
-from engine.control.cache import Change, Key, key_of
+from engine.control.cache import Change, key_of
 from engine.control.client import Client
 from engine.control.controller_queue import ControllerQueue
 from engine.control.events import EventRecorder
@@ -43,6 +43,7 @@ from engine.control.reconciler import (
     Watches,
 )
 from engine.control.workqueue import RateLimits, WorkQueue, WorkQueueStatistics
+from engine.objects.key import Key
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.settings import Settings

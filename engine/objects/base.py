@@ -116,7 +116,7 @@ class Time(int):
     @classmethod
     def of(cls, unix_us: int) -> Time:
         """The time at `unix_us` microseconds since 1970, cut to the second."""
-        return cls(unix_us - unix_us % 1_000_000)
+        return _time_at(unix_us - unix_us % 1_000_000)
 
     @classmethod
     def parse(cls, text: str) -> Time:
@@ -133,6 +133,10 @@ class Time(int):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
+
+
+_time_at: Final = lru_cache(maxsize=4096)(Time)
+"""The one object for a second: a status has twenty times, and those of thousands of pods are the same."""
 
 
 class MicroTime(Time):

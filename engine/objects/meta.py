@@ -9,6 +9,7 @@ from typing import ClassVar, NewType, Protocol, runtime_checkable
 import attrs
 
 from engine.objects.base import EMPTY, ApiType, Time
+from engine.objects.key import Key, make_key
 
 Uid = NewType("Uid", str)
 """Identity of one life of an object; never reused."""
@@ -43,6 +44,11 @@ class ObjectMeta(ApiType):
     annotations: Mapping[str, str] = EMPTY
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
+
+    @cached_property
+    def key(self) -> Key:
+        """Namespace and name: the one object by which every cache that holds this one has it."""
+        return make_key((self.namespace, self.name))
 
     @cached_property
     def controller(self) -> OwnerReference | None:

@@ -33,13 +33,15 @@ class Clock:
     Made and read inside `trio.run` only; elsewhere trio raises `RuntimeError`.
     """
 
-    __slots__ = ("_alarms", "_error_us", "_read", "_start", "epoch_us", "timers")
+    __slots__ = ("_alarms", "_at", "_error_us", "_now_ns", "_read", "_start", "epoch_us", "timers")
 
     def __init__(self, *, epoch_us: int, timers: Timers | None = None) -> None:
         self.epoch_us: Final = epoch_us
         """Unix microseconds at the start of the run; recorded in the log's header."""
         self._read: Final = trio.current_time if timers is None else timers.now
         self._start: Final = self._read()
+        self._at = self._start
+        self._now_ns = 0
         self.timers: Final = timers
         """Those of the simulation; None outside of one."""
         self._alarms: Final = Alarms(self)
@@ -66,11 +68,16 @@ class Clock:
 
     def now_us(self) -> int:
         """Microseconds since the start of the run; never goes back."""
-        return round((self._read() - self._start) * _US)
+        return self.now_ns() // 1000
 
     def now_ns(self) -> int:
         """Nanoseconds since the start of the run, in whole microseconds: finer, trio's float would show its last bits."""
-        return round((self._read() - self._start) * _US) * 1000
+        at = self._read()
+        if at is not self._at:
+            # Virtual time stands still while thousands of things happen, each of which asks for it and keeps the answer.
+            self._at = at
+            self._now_ns = round((at - self._start) * _US) * 1000
+        return self._now_ns
 
     def now(self) -> float:
         """Seconds since the start of the run, to the microsecond: for arithmetic with durations."""
@@ -93,7 +100,6 @@ class Clock:
 
     def unix_us(self) -> int:
         """The calendar: Unix microseconds."""
-        now = round((self._read() - self._start) * _US)
-        if self._error_us is not None:
-            now += self._error_us(now * 1000)
-        return self.epoch_us + now
+        now = self.now_ns()
+        error = 0 if self._error_us is None else self._error_us(now)
+        return self.epoch_us + now // 1000 + error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 
 import wavetank
-from engine.control.cache import Key
 from engine.control.pace import BURST, RATE, Pace
+from engine.objects.key import Key
 from wavetank import ConfigMap, Done, For, ObjectMeta, Reconciler
 
 _KEY = Key("default", "web")
