@@ -43,46 +43,45 @@ class ClusterState:
     revision: int = 0
     time_ns: int = 0
     _objects: dict[str, dict[Key, KubeObject]] = attrs.field(factory=dict, init=False)
-    _revisions: dict[tuple[str, Key], int] = attrs.field(factory=dict, init=False)
-    _keys: dict[str, tuple[str, Key]] = attrs.field(factory=dict, init=False)
+    _newest: dict[str, LogEvent] = attrs.field(factory=dict, init=False)
+    """The event that each object stems from, by storage key."""
+    _prefixes: dict[str, str] = attrs.field(factory=dict, init=False)
+    """What the storage keys of a kind begin with."""
     _pods_by_node: dict[str, dict[Key, Pod]] = attrs.field(factory=dict, init=False)
-    _by_controller: dict[str, dict[tuple[str, Key], KubeObject]] = attrs.field(
-        factory=dict, init=False
-    )
+    _by_controller: dict[str, dict[str, KubeObject]] = attrs.field(factory=dict, init=False)
 
     def apply(self, event: LogEvent) -> KubeObject | None:
         """Fold one event of the log; returns the state of the object before it."""
         self.revision, self.time_ns = event.revision, event.time_ns
         if event.type is EventType.DELETE:
-            place = self._keys.pop(event.key, None)
-            if place is None:
+            before = self._newest.pop(event.key, None)
+            if before is None:
                 return None
-            self._revisions.pop(place, None)
-            old = self._objects[place[0]].pop(place[1], None)
-            self._index(place, old, None)
+            old = cast("KubeObject", before.value)
+            del self._objects[_kind_in(event.key, old)][key_of(old)]
+            self._index(event.key, old, None)
             return old
         new = cast("KubeObject", event.value)
-        kind = _kind_in(event.key, new)
-        place = (kind, key_of(new))
-        objects = self._objects.setdefault(kind, {})
-        old = objects.get(place[1])
-        objects[place[1]] = new
-        self._keys[event.key] = place
-        self._revisions[place] = event.revision
-        self._index(place, old, new)
-        return old
+        kind, key = _kind_in(event.key, new), key_of(new)
+        objects = self._objects.get(kind)
+        if objects is None:
+            objects = self._objects[kind] = {}
+            self._prefixes[kind] = event.key.removesuffix(str(key))
+        before_it = objects.get(key)
+        objects[key] = new
+        self._newest[event.key] = event
+        self._index(event.key, before_it, new)
+        return before_it
 
-    def _index(
-        self, place: tuple[str, Key], old: KubeObject | None, new: KubeObject | None
-    ) -> None:
+    def _index(self, storage_key: str, old: KubeObject | None, new: KubeObject | None) -> None:
         for obj, present in ((old, False), (new, True)):
             if obj is None:
                 continue
             if isinstance(obj, Pod) and obj.spec.node_name:
-                _file(self._pods_by_node, obj.spec.node_name, place[1], obj if present else None)
+                _file(self._pods_by_node, obj.spec.node_name, key_of(obj), obj if present else None)
             owner = obj.metadata.controller
             if owner is not None:
-                _file(self._by_controller, owner.uid, place, obj if present else None)
+                _file(self._by_controller, owner.uid, storage_key, obj if present else None)
 
     def raw(self, kind: str) -> dict[Key, KubeObject]:
         """The objects of a kind as stored, without resourceVersion; not to be changed.
@@ -98,7 +97,9 @@ class ClusterState:
     def get(self, kind: str, key: Key) -> KubeObject | None:
         """One object as the API would show it."""
         obj = self._objects.get(kind, {}).get(key)
-        return None if obj is None else decorated(obj, self._revisions[kind, key])
+        if obj is None:
+            return None
+        return decorated(obj, self._newest[f"{self._prefixes[kind]}{key}"].revision)
 
     def pods_on(self, node: str) -> Iterable[Pod]:
         """The pods bound to a node, as stored."""
@@ -110,9 +111,9 @@ class ClusterState:
 
     def objects(self) -> Iterator[tuple[str, KubeObject]]:
         """All objects by storage key, in key order, as the API would show them."""
-        for storage_key in sorted(self._keys):
-            kind, key = self._keys[storage_key]
-            yield storage_key, decorated(self._objects[kind][key], self._revisions[kind, key])
+        for storage_key in sorted(self._newest):
+            event = self._newest[storage_key]
+            yield storage_key, decorated(cast("KubeObject", event.value), event.revision)
 
 
 def kind_name(resource: Resource) -> str:
