@@ -38,13 +38,22 @@ _STEPS: Final = 1000
 class PodLife(PodState):
     """See the module's text. `finished` says that nothing of the pod runs on the node, or ever will."""
 
+    __slots__ = (
+        "_exit_seen_at",
+        "_free_ns",
+        "_program",
+        "_resume_at",
+        "_seen_ended",
+        "finished",
+    )
+
     def __init__(self, host: Host, pod: Pod, now: int) -> None:
         super().__init__(host, pod, now)
         self.finished = pod.status.phase in TERMINAL and self.runtime_record is None
         self._program: Program | None = None
         self._resume_at = now
         self._exit_seen_at = NEVER
-        self._seen_ended: dict[str, None] = {}
+        self._seen_ended: tuple[str, ...] = ()
         self._free_ns = now
 
     def __repr__(self) -> str:
@@ -205,7 +214,7 @@ class PodLife(PodState):
             self.fail(DEADLINE_EXCEEDED, DEADLINE_MESSAGE)
         self.forget_old_probes()
         self.refresh(now)
-        self._seen_ended = {r.id: None for r in self.newest_records() if r.exited(now)}
+        self._seen_ended = tuple([r.id for r in self.newest_records() if r.exited(now)])
         if self.status.phase in TERMINAL:
             self.kill(self.pod.spec.termination_grace_period_seconds or 0)
         if self.kill_grace_ns is None:

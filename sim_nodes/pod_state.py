@@ -46,6 +46,25 @@ class Remark:
 class PodState:
     """One pod on one node: its newest object, its status as the kubelet sees it, and what the kubelet remembers between syncs."""
 
+    __slots__ = (
+        "_known",
+        "_old",
+        "_overrule",
+        "_retries",
+        "_ticker_ns",
+        "accepted_ns",
+        "ending",
+        "host",
+        "kill_grace_ns",
+        "pod",
+        "probes",
+        "remarks",
+        "status",
+        "sync_at",
+        "uid",
+        "waiting",
+    )
+
     def __init__(self, host: Host, pod: Pod, now: int) -> None:
         self.host: Final = host
         self.uid: Final = str(pod.metadata.uid)
@@ -65,7 +84,8 @@ class PodState:
         self.probes: dict[str, ContainerProbes] = {}
         self._overrule: tuple[str, str] | None = None
         self._retries = 0
-        self._old: dict[str, Condition] = {c.type: c for c in pod.status.conditions}
+        self._old = pod.status.conditions
+        """The conditions at the last look."""
         statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
         self._known: dict[str, ContainerStatus] = {status.name: status for status in statuses}
         self._ticker_ns = self._draw_ticker()
@@ -190,7 +210,7 @@ class PodState:
             now=host.at(now),
             texts=host.texts,
         )
-        self._old.update((condition.type, condition) for condition in conditions)
+        self._old = conditions
         reason, message = self._overrule or (self.status.reason, self.status.message)
         generation = pod.metadata.generation if host.texts.observed_generation else 0
         status = PodStatus(

@@ -5,7 +5,7 @@ Rules: controllers reference 6.3 and 6.4 (pkg/kubelet/kubelet_pods.go and status
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -277,7 +277,7 @@ def conditions_of(  # noqa: PLR0913 - what conditions are made of
     phase: str,
     *,
     sandbox_ready: bool,
-    old: Mapping[str, Condition],
+    old: tuple[Condition, ...],
     now: Time,
     texts: Texts,
 ) -> tuple[Condition, ...]:
@@ -296,7 +296,7 @@ def conditions_of(  # noqa: PLR0913 - what conditions are made of
     ]
     generation = pod.metadata.generation if texts.observed_generation else 0
     return tuple(
-        _condition(type_, finding, old.get(type_), now, generation or None)
+        _condition(type_, finding, condition_of(old, type_), now, generation or None)
         for type_, finding in findings
     )
 

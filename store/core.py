@@ -80,6 +80,7 @@ class Core:
 
     def __attrs_post_init__(self) -> None:
         self._execution = Execution(self.history, self.leases, self.range, self.codec.encode)
+        self.journal.attach(self.history.states)
         window = self.limits.window_revisions
         self._most_revisions = window + window // _WINDOW_SLACK
 

@@ -12,7 +12,7 @@ good, and only opening the log again tells what is there.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ from store.journal import Entry, JournalStatistics, LeaseEnded, Mark
 from store.limits import Limits
 from store.names import LOCK, lock_log, segment_name
 from store.protocol import Codec
-from store.records import EMPTY_REVISION, Durability
+from store.records import EMPTY_REVISION, Durability, Event
 from store.retention import KEEP_ALL, Keep
 from store.segments import (
     Chain,
@@ -107,6 +107,10 @@ class FileJournal:
     def digest(self) -> str:
         """The rolling hash over all events appended."""
         return self._digest.hex
+
+    def attach(self, states: Callable[[], Iterable[Event]]) -> None:
+        """Where snapshots find the newest PUT of every key, as of the last revision that has happened."""
+        self._snapshots.states = states
 
     # -- opening -------------------------------------------------------------------------------
 

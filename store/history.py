@@ -116,9 +116,8 @@ class History:
         before = None
         if versions is not None:
             before = versions[-1]
-            key = (
-                before.key
-            )  # the one object for it: a key is a hundred bytes, and made anew for each request
+            # The one object for it: a key is a hundred bytes, and each request makes it anew.
+            key = before.key
             if before.type is not _PUT:
                 before = None
         event = _event(
@@ -250,6 +249,15 @@ class History:
     def newest_within(self, keys: KeyRange) -> list[Event]:
         """The last PUT of each key of a range that exists, in order, the open revision included."""
         return [self._versions[key][-1] for key in self._live.within(keys)]
+
+    def states(self) -> Iterator[Event]:
+        """The last PUT of each key that exists at the head, whatever the open revision has done, in the order of their first making."""
+        for versions in self._versions.values():
+            for event in reversed(versions):
+                if event.revision <= self.head:
+                    if event.type is _PUT:
+                        yield event
+                    break
 
     def at(self, key: str, revision: int) -> Event | None:
         """The PUT that a key of `revision` stems from. Not below the window."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -10,6 +10,7 @@ import attrs
 from store.encoding import Digest
 from store.history import Commit
 from store.protocol import Codec
+from store.records import Event
 
 
 @attrs.frozen
@@ -74,6 +75,10 @@ class Journal(Protocol):
         """Whether `commits` can read back all that was ever appended, so that memory may forget it."""
         ...
 
+    def attach(self, states: Callable[[], Iterable[Event]]) -> None:
+        """`states` gives the newest PUT of every key, as of the last revision that has happened: once, before anything else."""
+        ...
+
     def append(self, commit: Commit, ends_lease: int) -> None:
         """Write a commit, and with it the end of a lease (0: none). Raises NoSpace, StoreFailed, and what the codec raises."""
         ...
@@ -136,6 +141,9 @@ class MemoryJournal:
     def keeps_history(self) -> bool:
         """No: what history forgets is gone."""
         return False
+
+    def attach(self, states: Callable[[], Iterable[Event]]) -> None:
+        """Nothing is written that could hold them."""
 
     def append(self, commit: Commit, ends_lease: int) -> None:  # noqa: ARG002 - no log to note it in
         """Remember the commit for the digest."""

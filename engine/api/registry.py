@@ -101,9 +101,10 @@ class RegistryCache:
         if revision <= self.revision:
             # The feed was quicker than the writer.
             kind = self._kind_of_key(key)
-            arrived = kind.get(key) if kind is not None else None
-            if arrived is not None and arrived.revision == revision:
-                return arrived.object
+            if kind is not None and kind.watched:
+                arrived = kind.get(key)
+                if arrived is not None and arrived.revision == revision:
+                    return arrived.object
             return decorated(stored, revision)
         entry = self._pending[key] = Entry(stored, revision)
         return entry.object

@@ -197,6 +197,11 @@ class KindCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches the kind."""
+        return bool(self._everything or self._indexes)
+
     def get(self, key: str) -> Entry | None:
         """The object stored under `key`."""
         return self._entries.get(key)
@@ -236,7 +241,7 @@ class KindCache:
         if len(window) >= self.window_limit:
             self.floor = window.popleft().revision
         window.append(change)
-        if not self._everything and not self._indexes:
+        if not self.watched:
             if change.new is not None:
                 change.new.put_away()
             return

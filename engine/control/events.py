@@ -89,6 +89,7 @@ class EventRecorder:
     component: str
     host: str = ""
     modern: bool = False
+    _source: EventSource = attrs.field(init=False)
     _correlator: EventCorrelator = attrs.field(factory=EventCorrelator, init=False)
     _queue: deque[tuple[Verdict, Origin]] = attrs.field(factory=deque, init=False)
     _wake: Wakeup = attrs.field(factory=Wakeup, init=False)
@@ -99,6 +100,9 @@ class EventRecorder:
     _sent: int = attrs.field(default=0, init=False)
     _dropped: int = attrs.field(default=0, init=False)
     _waits: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._source = EventSource(component=self.component, host=self.host)
 
     def event(
         self, obj: KubeObject | ObjectReference, type_: str, reason: str, message: str
@@ -209,7 +213,7 @@ class EventRecorder:
             involved_object=involved,
             reason=remark.reason,
             message=remark.message,
-            source=EventSource(component=self.component, host=self.host),
+            source=self._source,
             first_timestamp=Time.of(first),
             last_timestamp=Time.of(self._unix_us(verdict.last_ns)),
             count=verdict.count,

@@ -7,6 +7,7 @@ found out about a shape and a node holds for each of them: that is what makes te
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import attrs
@@ -143,7 +144,7 @@ def pod_info(pod: Pod) -> PodInfo:
         priority=spec.priority or 0,
         shape=shape_of(spec),
         terms=affinity_terms(pod),
-        label_items=tuple(metadata.labels.items()),
+        label_items=_one_for_all_labels(tuple(metadata.labels.items())),
         terminating=metadata.deletion_timestamp is not None,
     )
 
@@ -164,7 +165,7 @@ def shape_of(spec: PodSpec) -> Shape:
             (term.weight, _node_term(term.preference))
             for term in affinity.preferred_during_scheduling_ignored_during_execution
         )
-    return Shape(
+    shape = Shape(
         request=request,
         counted_cpu=counted.cpu,
         counted_memory=counted.memory,
@@ -175,6 +176,19 @@ def shape_of(spec: PodSpec) -> Shape:
         required_terms=required,
         preferred_terms=preferred,
     )
+    return _one_for_all_shapes(shape)
+
+
+@lru_cache(maxsize=4096)
+def _one_for_all_shapes(shape: Shape) -> Shape:
+    """The first one of those that are equal: pods of a workload share it, and compare it at a glance."""
+    return shape
+
+
+@lru_cache(maxsize=4096)
+def _one_for_all_labels(items: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Likewise."""
+    return items
 
 
 def _names_both(container: Container) -> bool:
