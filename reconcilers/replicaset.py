@@ -32,8 +32,8 @@ from engine import (
     Result,
     Source,
     Watches,
+    active,
     index_by_namespace,
-    is_active,
     key_of,
     replaced,
     selector_of,
@@ -134,7 +134,7 @@ class ReplicaSetReconciler(Reconciler):
         candidates = pods.by_index(CONTROLLER_INDEX, metadata.uid)
         candidates += pods.by_index(CONTROLLER_INDEX, orphans_of(metadata.namespace))
         selector = selector_of(self.view(owner).spec.selector)
-        claims = claim(owner, selector, [pod for pod in candidates if is_active(pod)])
+        claims = claim(owner, selector, active(candidates))
         return await settle(self.client, owner, claims)
 
     def _observe(self, owner: Owner, pods: list[Pod], *, fulfilled: bool) -> Observed:

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from engine import Condition, Container, ContainerStatus, Pod, PodStatus, qos_class
+from engine import Container, ContainerStatus, Pod, PodStatus, qos_class
 from sim_nodes.host import Host
 from sim_nodes.pod_status import (
     TERMINAL,

@@ -14,6 +14,7 @@ from store.disturbed import (
     ReadOnly,
     SlowCommits,
 )
+from store.drafts import draft_of, maker
 from store.embedded import EmbeddedStore
 from store.errors import (
     Compacted,
@@ -150,7 +151,9 @@ __all__ = [
     "Watch",
     "WatchBatch",
     "WatchStatistics",
+    "draft_of",
     "is_etcd",
+    "maker",
     "open_etcd",
     "open_store",
     "prefix_end",

@@ -53,7 +53,8 @@ class EmbeddedWatch:
     _watcher: Watcher
     _start_revision: int
     _prev_kv: bool
-    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
+    """The one that waits in `receive`."""
     _open: bool = attrs.field(default=False, init=False)
 
     def __repr__(self) -> str:
@@ -69,7 +70,14 @@ class EmbeddedWatch:
         return self
 
     def _wake(self) -> None:
-        self._room.unpark_all()
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def __aexit__(
         self,
@@ -120,7 +128,8 @@ class EmbeddedWatch:
             raise InvalidRequest("two tasks receive from one watch; open one for each")
         self._watcher.waiting = True
         try:
-            await self._room.park()
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         finally:
             self._watcher.waiting = False
 

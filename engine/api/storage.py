@@ -12,7 +12,7 @@ import attrs
 
 from engine.api.cause import current_origin
 from engine.objects.meta import KubeObject
-from store import Compare, Delete, Get, KeyValue, Put, RangeResult, Store, Target, Txn
+from store import Compare, Delete, Get, KeyValue, Put, RangeResult, Store, Target, Txn, maker
 
 REGISTRY: Final = "/registry/"
 """Below this key all objects are stored."""
@@ -34,6 +34,14 @@ class Outcome:
     current: Stored | None = None
 
 
+_compare: Final = maker(Compare)
+_put: Final = maker(Put)
+_get: Final = maker(Get)
+_txn: Final = maker(Txn)
+_outcome: Final = maker(Outcome)
+_MOD: Final = Target.MOD
+
+
 @attrs.frozen
 class Storage:
     """The store, as the API server uses it. Every method is a checkpoint."""
@@ -46,13 +54,13 @@ class Storage:
 
     async def create(self, key: str, value: KubeObject, *, lease: int = 0) -> Outcome:
         """Write an object that must not exist."""
-        return await self._swap(key, 0, Put(key, value, lease=lease))
+        return await self._swap(key, 0, _put(key, value, lease))
 
     async def replace(
         self, key: str, value: KubeObject, expected: int, *, lease: int = 0
     ) -> Outcome:
         """Write an object whose last change must be `expected`."""
-        return await self._swap(key, expected, Put(key, value, lease=lease))
+        return await self._swap(key, expected, _put(key, value, lease))
 
     async def remove(self, key: str, expected: int) -> Outcome:
         """Delete an object whose last change must be `expected`."""
@@ -60,15 +68,11 @@ class Storage:
 
     async def _swap(self, key: str, expected: int, operation: Put | Delete) -> Outcome:
         result = await self.store.txn(
-            Txn(
-                compares=(Compare(key, Target.MOD, "=", expected),),
-                success=(operation,),
-                failure=(Get(key),),
-            ),
+            _txn((_compare(key, _MOD, "=", expected),), (operation,), (_get(key),)),
             origin=current_origin(),
         )
         if result.succeeded:
-            return Outcome(result.revision)
+            return _outcome(result.revision)
         answer = result.responses[0]
         assert isinstance(answer, RangeResult)
         return Outcome(0, _first(answer.kvs))

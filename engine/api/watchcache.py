@@ -33,9 +33,11 @@ from engine.api.shape import decorated
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import FieldGetter, Resource
 from engine.objects.selectors import FieldRequirement, FieldSelector, Selector
+from store import maker
 
 NAMESPACE: Final = "metadata.namespace"
 _LAST: Final = "\U0010ffff"
+_event: Final = maker(WatchEvent)
 
 
 class Entry:
@@ -78,7 +80,7 @@ class Change:
             if self.new is None:
                 return self.gone()
             type_ = WatchEventType.ADDED if self.old is None else WatchEventType.MODIFIED
-            event = self._plain = WatchEvent(type_, self.new.object, self.revision)
+            event = self._plain = _event(type_, self.new.object, self.revision)
         return event
 
     def states(self) -> tuple[KubeObject | None, KubeObject | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from builtins import list as List  # noqa: N812 - `list` is a method here
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import attrs
 
@@ -31,8 +31,11 @@ from engine.objects.core import Namespace
 from engine.objects.meta import KubeObject, ObjectMeta, ObjectReference, Uid
 from engine.objects.pod import Pod
 from engine.objects.scheme import Resource, Scheme
+from store import maker
 
 T = TypeVar("T", bound=KubeObject)
+
+_request: Final = maker(Request)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +52,7 @@ class Client:
 
     async def create(self, obj: T) -> T:
         """Create `obj`; returns it as stored. Raises AlreadyExists, Invalid, Forbidden, NotFound (namespace)."""
-        return cast("T", await self._send(self._of(Verb.CREATE, obj, object=obj)))
+        return cast("T", await self._send(self._of(Verb.CREATE, obj)))
 
     async def get(
         self,
@@ -135,12 +138,11 @@ class Client:
 
     async def update(self, obj: T) -> T:
         """Replace `obj`; with a resourceVersion, only if it is the newest. Raises Conflict, NotFound, Invalid."""
-        return cast("T", await self._send(self._of(Verb.UPDATE, obj, object=obj)))
+        return cast("T", await self._send(self._of(Verb.UPDATE, obj)))
 
     async def update_status(self, obj: T) -> T:
         """Replace the status of `obj`, and nothing else. Raises as `update`."""
-        request = self._of(Verb.UPDATE, obj, object=obj, subresource="status")
-        return cast("T", await self._send(request))
+        return cast("T", await self._send(self._of(Verb.UPDATE, obj, "status")))
 
     async def patch(  # noqa: PLR0913 - the options of one patch call
         self,
@@ -166,8 +168,14 @@ class Client:
 
     async def apply(self, obj: KubeObject) -> KubeObject:
         """Create or update `obj` as `kubectl apply` does, keeping what others set. Raises Invalid."""
-        request = self._of(
-            Verb.PATCH, obj, patch=self.scheme.to_dict(obj), patch_type=PatchType.APPLY
+        metadata = obj.metadata
+        request = self._request(
+            Verb.PATCH,
+            self.scheme.resource_of(obj),
+            metadata.name,
+            metadata.namespace,
+            patch=self.scheme.to_dict(obj),
+            patch_type=PatchType.APPLY,
         )
         return await self._send(request)
 
@@ -209,8 +217,7 @@ class Client:
             metadata=ObjectMeta(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
             target=ObjectReference(kind="Node", name=node_name),
         )
-        request = self._of(Verb.CREATE, pod, object=binding, subresource="binding")
-        await self.endpoint.request(request)
+        await self.endpoint.request(self._of(Verb.CREATE, pod, "binding", binding))
 
     async def scale(
         self, kind: type[T] | Resource, name: str, namespace: str, replicas: int
@@ -225,8 +232,7 @@ class Client:
 
     async def finalize(self, namespace: Namespace) -> Namespace:
         """Write `spec.finalizers` of a namespace, which only this subresource may. Raises Conflict, NotFound."""
-        request = self._of(Verb.UPDATE, namespace, object=namespace, subresource="finalize")
-        return cast("Namespace", await self._send(request))
+        return cast("Namespace", await self._send(self._of(Verb.UPDATE, namespace, "finalize")))
 
     async def _send(self, request: Request) -> KubeObject:
         answer = await self.endpoint.request(request)
@@ -251,8 +257,21 @@ class Client:
             **options,  # type: ignore[arg-type]  # Request's own, checked by its __init__
         )
 
-    def _of(self, verb: Verb, obj: KubeObject, **options: object) -> Request:
+    def _of(
+        self,
+        verb: Verb,
+        obj: KubeObject,
+        subresource: Subresource = "",
+        body: KubeObject | None = None,
+    ) -> Request:
+        """A write of `obj`: what most requests are."""
         metadata = obj.metadata
-        return self._request(
-            verb, self.scheme.resource_of(obj), metadata.name, metadata.namespace, **options
+        return _request(
+            verb,
+            self.scheme.resource_of(obj),
+            metadata.name,
+            metadata.namespace,
+            subresource,
+            obj if body is None else body,
+            timeout_seconds=self.timeout_seconds,
         )

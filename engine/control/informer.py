@@ -38,9 +38,15 @@ from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.settings import Settings
 from engine.sim.draws import Draws
-from store import Origin
+from store import Origin, maker
 
 T = TypeVar("T", bound=KubeObject)
+
+_change: Final = maker(Change)
+_origin: Final = maker(Origin)
+_ADDED: Final = ChangeType.ADDED
+_UPDATED: Final = ChangeType.UPDATED
+"""A member of an enumeration costs a look-up at every use."""
 
 SHORT_WATCH: Final = 1.0
 """Seconds: a watch that ends sooner and has delivered nothing is a failure (client-go, "very short watch")."""
@@ -214,9 +220,9 @@ class Informer(Generic[T]):
         if not self._handlers:
             return
         if old is None:
-            self._deliver(Change(ChangeType.ADDED, None, obj, revision))
+            self._deliver(_change(_ADDED, None, obj, revision))
         elif old.metadata.resource_version != obj.metadata.resource_version:
-            self._deliver(Change(ChangeType.UPDATED, old, obj, revision))
+            self._deliver(_change(_UPDATED, old, obj, revision))
 
     def _remove(self, key: Key, last: T | None, revision: int) -> None:
         old = self.cache.remove(key)
@@ -226,7 +232,7 @@ class Informer(Generic[T]):
             )
 
     def _deliver(self, change: Change[T]) -> None:
-        set_origin(Origin(current_origin().actor, "", (change.revision,)))
+        set_origin(_origin(current_origin().actor, "", (change.revision,)))
         for handler in self._handlers:
             handler(change)
 

@@ -22,7 +22,7 @@ import msgpack
 
 from engine.objects.base import EMPTY_EXTRA, ApiType
 from engine.objects.converters import FieldForm, copy_json, field_forms
-from engine.objects.core import LeaseSpec
+from engine.objects.core import Event, LeaseSpec
 from engine.objects.meta import KubeObject, TypedObject
 from engine.objects.pod import Container, PodSpec
 from engine.objects.scheme import Scheme
@@ -33,6 +33,9 @@ _Pack: TypeAlias = Callable[..., bytes]
 
 _SHARED_FIELDS: Final = frozenset({"metadata", "spec"})
 """The fields that revisions of an object share. (A Lease's spec is new in each, as every status is.)"""
+
+_WRITTEN_ONCE: Final = frozenset({Event})
+"""Kinds of which no part is met again: remembering their parts would only push out those of the others."""
 
 _PARTS_KEPT: Final = 32768
 """How many packed parts are kept: 3 for each pod, of about 1 KB together."""
@@ -76,6 +79,8 @@ class ObjectCodec:
             return lambda value: _pack(copy_json(self.scheme.to_dict(value)))
         if not issubclass(cls, TypedObject):
             raise TypeError(f"{cls.__name__} is no object of the API")
+        if cls in _WRITTEN_ONCE:
+            return _plain_packer(unstructure_hook(cls))
         head = {"apiVersion": cls.api_version, "kind": cls.kind}
         return self._packer_by_fields(cls, head)
 

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 import attrs
 
 from engine.objects.base import EMPTY_EXTRA, ApiType
+from store import draft_of
 
 V = TypeVar("V")
 
@@ -39,7 +40,15 @@ def _make_copier(cls: type, names: tuple[str, ...]) -> Callable[..., object]:
     for name in names:
         if name not in fields:
             raise TypeError(f"{cls.__name__} has no field {name}")
-    namespace: dict[str, object] = {"cls": cls, "new": cls.__new__}
+    slotted = all(inspect.ismemberdescriptor(getattr(cls, field, None)) for field in fields)
+    # Slots are set while the copy is a draft; a user's class without slots is set by name, past its own guard.
+    draft = draft_of(cls) if slotted else cls
+    namespace: dict[str, object] = {
+        "cls": cls,
+        "draft": draft,
+        "new": cls.__new__,
+        "set_by_name": object.__setattr__,
+    }
     lines = [f"def copy(obj, {', '.join(f'new_{name}' for name in names)}):"]
     if issubclass(cls, ApiType):
         namespace |= {"EMPTY_EXTRA": EMPTY_EXTRA, "evolve": attrs.evolve}
@@ -48,23 +57,12 @@ def _make_copier(cls: type, names: tuple[str, ...]) -> Callable[..., object]:
         )
         given = ", ".join(f"{name}=new_{name}" for name in names)
         lines.append(f" if {condition}: return evolve(obj, {given})")
-    lines.append(" copy = new(cls)")
+    lines.append(" copy = new(draft)")
     for field in fields:
-        namespace[f"set_{field}"] = _setter(cls, field)
-        source = f"new_{field}" if field in names else f"obj.{field}"
-        lines.append(f" set_{field}(copy, {source})")
-    lines.append(" return copy")
+        value = f"new_{field}" if field in names else f"obj.{field}"
+        lines.append(
+            f" copy.{field} = {value}" if slotted else f" set_by_name(copy, {field!r}, {value})"
+        )
+    lines += [" copy.__class__ = cls", " return copy"]
     exec("\n".join(lines), namespace)  # noqa: S102 -- made of field names and nothing else
     return cast("Callable[..., object]", namespace["copy"])
-
-
-def _setter(cls: type, name: str) -> Callable[[object, object], None]:
-    """Sets one field past the class's own guard: through its slot, or, in a user's class without slots, by name."""
-    slot = getattr(cls, name, None)
-    if inspect.ismemberdescriptor(slot):
-        return slot.__set__
-
-    def set_by_name(obj: object, value: object) -> None:
-        object.__setattr__(obj, name, value)
-
-    return set_by_name

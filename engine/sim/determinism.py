@@ -35,6 +35,7 @@ from typing import Final, Protocol, TypeVar
 import trio
 from trio._core import _mock_clock  # noqa: TID251 - trio.testing, its public home, takes 100 ms to import
 from trio._core import _run as trio_run  # noqa: TID251 - see the theory of operation
+from trio._core._instrumentation import Instruments  # noqa: TID251 - likewise
 
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
@@ -285,12 +286,26 @@ class _Deadlines(trio_run.Deadlines):
         return self._timers.expire(now) or expired
 
 
+class _Hooks(dict[str, dict[trio.abc.Instrument, None]]):
+    """Trio's instruments, as a plain dictionary: its loop looks for five of them at each step of a task, and as a `UserDict` that is a call each."""
+
+    @property
+    def data(self) -> _Hooks:
+        """Where the methods of trio's class look."""
+        return self
+
+    add_instrument = Instruments.add_instrument
+    remove_instrument = Instruments.remove_instrument
+    call = Instruments.call
+
+
 def _join_timers() -> Timers:
     """The timers of the run that goes on, from now on looked at with trio's deadlines; of those there must be none yet."""
     runner = trio_run.GLOBAL_RUN_CONTEXT.runner
     assert runner.deadlines.next_deadline() == inf, "too late"
     timers = Timers(runner.clock.current_time)
     runner.deadlines = _Deadlines(timers)
+    runner.instruments = _Hooks(runner.instruments.data)  # type: ignore[assignment]  # all that trio asks of them
     return timers
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from store import Event, EventType, KeyValue, Origin, Revision
 from store.drafts import maker
-from store.records import Put, PutResult, Txn, TxnResult
+from store.records import Get, Put, PutResult, Txn, TxnResult
 
 PAIRS = [
     (
@@ -37,6 +37,7 @@ PAIRS = [
     (maker(TxnResult)(True, 5, ()), TxnResult(succeeded=True, revision=Revision(5))),
     (maker(Put)("a", None, 0, False, False, False), Put("a")),
     (maker(Txn)((), (), ()), Txn()),
+    (maker(Get)("a"), Get("a")),
 ]
 
 
