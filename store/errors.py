@@ -126,7 +126,7 @@ class UnsupportedVersion(LogError):
 
     def __init__(self, segment: str, found: str, supported: str) -> None:
         super().__init__(
-            f"{segment}: written in {found}, and this version reads {supported}; use a newer version"
+            f"{segment}: written in {found}, and this version reads {supported}; use the version that wrote it"
         )
         self.segment = segment
         self.found = found

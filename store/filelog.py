@@ -50,7 +50,8 @@ from store.segments import (
     head_payload,
     mark_payload,
 )
-from store.snapshots import Snapshots, chained_commits, header_of, snapshot_at
+from store.snapshot_file import chained_commits, header_of, snapshot_at
+from store.snapshots import SHARE, Snapshots
 
 _NONE: Final = Durability.NONE
 _FSYNC: Final = Durability.FSYNC
@@ -234,6 +235,8 @@ class FileJournal:
     def _write(self, data: bytes) -> None:
         if self._failure is not None:
             self._check_usable()
+        if self._snapshots.writing:
+            self._go_on_with_snapshot(SHARE * len(data))
         size = self._written + self._buffered
         if size + len(data) > self.limits.segment_bytes and size > len(MAGIC):
             self._next_segment()
@@ -366,6 +369,12 @@ class FileJournal:
         except OSError as error:
             self._fail(f"a snapshot failed: {error.strerror}", error)
 
+    def _go_on_with_snapshot(self, most_bytes: int) -> None:
+        try:
+            self._snapshots.go_on(self._number, most_bytes)
+        except OSError as error:
+            self._fail(f"a snapshot failed: {error.strerror}", error)
+
     def _sync_names(self) -> None:
         try:
             self.layer.sync_directory(self.path)
@@ -403,6 +412,7 @@ class FileJournal:
         """Write what is left, and that the log was closed. Raises NoSpace, StoreFailed; is closed even so."""
         try:
             if self._failure is None:
+                self._snapshots.discard()
                 closed = Closed(revision=self._revision, digest=self._digest.value)
                 # Once all else is synced, it is a witness for all else (store.frames).
                 self.settle(self._position)
@@ -414,6 +424,7 @@ class FileJournal:
 
     def abandon(self) -> None:
         """Close without writing anything."""
+        self._snapshots.close()
         for file in filter(None, (self._file, self._lock)):
             file.close()
         self._file = self._lock = None

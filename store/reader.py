@@ -17,7 +17,7 @@ from store.names import snapshot_name
 from store.protocol import Codec
 from store.records import EMPTY_REVISION, Event, KeyValue, Revision
 from store.segments import Chain, Head, Located, LogFiles, RawCommit, decode_commit
-from store.snapshots import (
+from store.snapshot_file import (
     chained_commits,
     first_snapshot,
     header_of,

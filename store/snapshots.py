@@ -12,206 +12,31 @@ back; unless the segments before it were dropped (store.retention): then the dam
 what is before it is removed after it is synced itself; so a crash at any point leaves a log that opens, and a segment that is missing without such a
 mark is an error still (tests/store/test_crash.py).
 
-    file    magic "wtsnap" and the version in two digits: 8 bytes; head; body
-    head    length and crc-32, 4 bytes each; msgpack map: revision, digest, events, time
-    body    length (8 bytes) and crc-32; msgpack map
+It is written a piece at a time, with the records that follow, and is there when it has its end (store.snapshot_file).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from struct import Struct
-from typing import Final, TypeAlias, cast
-from zlib import crc32
+from typing import Final
 
 import attrs
-import msgpack
 
-from store.encoding import EVENT_SCHEMA, BadEncoding, Digest, decode_event, encode_event
-from store.errors import Compacted, LogCorrupt
-from store.files import AppendFile, FileLayer
+from store.encoding import EVENT_SCHEMA
+from store.files import FileLayer
 from store.history import Commit
 from store.journal import CompactedTo, LeaseEnded, LeaseGranted, Mark, Restored
 from store.limits import Limits
 from store.names import base_name, segment_name, snapshot_name, snapshot_numbers
 from store.protocol import Codec
-from store.records import EMPTY_REVISION, Event, Revision
+from store.records import Event
 from store.retention import Base, Keep
-from store.segments import Chain, LogFiles
+from store.segments import LogFiles
+from store.snapshot_file import Snapshot, SnapshotWriter, bases, first_snapshot, read_snapshot
 
-_MAGIC: Final = b"wtsnap01"
-_HEAD: Final = Struct("<II")
-_BODY: Final = Struct("<QI")
-_HEAD_BYTES: Final = 4096
-"""More than magic and head of any snapshot."""
-
-_Fields: TypeAlias = dict[str, object]
-
-
-@attrs.frozen(kw_only=True)
-class Snapshot:
-    """What one file holds; events still encoded."""
-
-    number: int
-    revision: int
-    digest: bytes
-    events: int
-    time_ns: int
-    body: Mapping[str, object]
-
-    def chain(self) -> Chain:
-        """The chain from here on."""
-        return Chain(
-            revision=Revision(self.revision), digest=Digest(self.digest), events=self.events
-        )
-
-    @property
-    def header(self) -> Mapping[str, object]:
-        """What stands in front of the log."""
-        return cast("Mapping[str, object]", self.body["header"])
-
-    @property
-    def states(self) -> list[bytes]:
-        """The newest PUT of every key."""
-        return cast("list[bytes]", self.body["states"])
-
-    @property
-    def schema(self) -> int:
-        """The version of the events' schema."""
-        return cast("int", self.body["event"])
-
-    @property
-    def last(self) -> list[bytes]:
-        """The events of the snapshot's own revision."""
-        return cast("list[bytes]", self.body["last"])
-
-    def decode(self, events: Sequence[bytes], codec: Codec) -> Commit:
-        """Events of the snapshot. Raises LogCorrupt."""
-        try:
-            return tuple(decode_event(event, codec, self.schema) for event in events)
-        except BadEncoding as error:
-            raise LogCorrupt(snapshot_name(self.number), 0, str(error)) from error
-
-    def restored(self, codec: Codec) -> Restored:
-        """The snapshot as an entry of the journal."""
-        return Restored(
-            states=self.decode(self.states, codec),
-            last=self.decode(self.last, codec),
-            leases=tuple(cast("list[tuple[int, int]]", self.body["leases"])),
-            next_lease=cast("int", self.body["next_lease"]),
-            compacted=cast("int", self.body["compacted"]),
-            time_ns=self.time_ns,
-        )
-
-
-# -- reading -------------------------------------------------------------------------------------
-
-
-def read_snapshot(files: LogFiles, number: int) -> Snapshot | None:
-    """The snapshot before segment `number`; None when it is missing, incomplete, damaged, or not what that segment continues."""
-    path = files.path / snapshot_name(number)
-    try:
-        data = files.layer.read(path)
-    except (FileNotFoundError, KeyError):
-        return None
-    fields = _head_of(data)
-    if fields is None:
-        return None
-    start = len(_MAGIC) + _HEAD.size + _HEAD.unpack_from(data, len(_MAGIC))[0]
-    body = data[start + _BODY.size :]
-    if len(data) < start + _BODY.size or _BODY.unpack_from(data, start) != (len(body), crc32(body)):
-        return None
-    snapshot = Snapshot(
-        number=number,
-        revision=cast("int", fields["revision"]),
-        digest=cast("bytes", fields["digest"]),
-        events=cast("int", fields["events"]),
-        time_ns=cast("int", fields["time_ns"]),
-        body=cast("_Fields", msgpack.unpackb(body, use_list=True)),
-    )
-    head = files.head(number)
-    if head is not None and (head.revision, head.digest) != (snapshot.revision, snapshot.digest):
-        return None
-    return snapshot
-
-
-def _head_of(data: bytes) -> _Fields | None:
-    start = len(_MAGIC) + _HEAD.size
-    if not data.startswith(_MAGIC) or len(data) < start:
-        return None
-    length, checksum = _HEAD.unpack_from(data, len(_MAGIC))
-    head = data[start : start + length]
-    if crc32(head) != checksum or len(head) != length:
-        return None
-    return cast("_Fields", msgpack.unpackb(head))
-
-
-def bases(files: LogFiles) -> list[Base]:
-    """Where reading can begin, oldest first, from the heads of the snapshots alone."""
-    found: list[Base] = []
-    kept = dict.fromkeys(files.numbers())
-    for number in snapshot_numbers(files.layer, files.path):
-        fields = _head_of(files.layer.read(files.path / snapshot_name(number), _HEAD_BYTES))
-        if fields is not None and number in kept:
-            found.append(
-                Base(number, cast("int", fields["revision"]), cast("int", fields["time_ns"]))
-            )
-    return found
-
-
-def snapshot_at(files: LogFiles, revision: int | None) -> Snapshot | None:
-    """The newest intact snapshot of `revision` or before (None: of all); None when reading begins with the first event.
-
-    Raises Compacted when that revision was dropped, LogCorrupt when the snapshot that must be there is damaged.
-    """
-    numbers = files.numbers()
-    found = bases(files)
-    for base in reversed(found):
-        if revision is None or base.revision <= revision:
-            snapshot = read_snapshot(files, base.number)
-            if snapshot is not None:
-                return snapshot
-    if numbers[0] == 1:
-        return None
-    oldest = first_snapshot(files)
-    assert oldest is not None, "the log begins with a snapshot"
-    assert revision is not None, "it would have been found"
-    raise Compacted(revision, oldest.revision)
-
-
-def first_snapshot(files: LogFiles) -> Snapshot | None:
-    """What the log begins with when its first segments were dropped. Raises LogCorrupt."""
-    first = files.numbers()[0]
-    if first == 1:
-        return None
-    snapshot = read_snapshot(files, first)
-    if snapshot is None:
-        what = "the snapshot is damaged, and the segments before it were dropped"
-        raise LogCorrupt(snapshot_name(first), 0, what)
-    return snapshot
-
-
-def oldest_revision(files: LogFiles) -> int:
-    """The oldest revision that can be read. Raises LogMissing, LogCorrupt."""
-    snapshot = first_snapshot(files)
-    return EMPTY_REVISION if snapshot is None else snapshot.revision
-
-
-def header_of(files: LogFiles) -> Mapping[str, object]:
-    """What stands in front of the log. Raises LogMissing, LogCorrupt, UnsupportedVersion."""
-    snapshot = first_snapshot(files)
-    return files.header() if snapshot is None else snapshot.header
-
-
-def chained_commits(files: LogFiles, codec: Codec, first: int) -> Iterator[Commit]:
-    """The events of the first snapshot's own revision, if they are asked for: their segment was dropped."""
-    snapshot = first_snapshot(files)
-    if snapshot is not None and first <= snapshot.revision:
-        yield snapshot.decode(snapshot.last, codec)
-
-
-# -- writing -------------------------------------------------------------------------------------
+SHARE: Final = 4
+"""Bytes of a snapshot that are written with each byte that is appended, so that it is there long before the next is due."""
 
 
 @attrs.define(eq=False)
@@ -240,7 +65,10 @@ class Snapshots:
     _time_ns: int = attrs.field(default=0, init=False)
     _events: int = attrs.field(default=0, init=False)
     _since: int = attrs.field(default=0, init=False)
-    """Bytes of log since the last snapshot."""
+    """Bytes of log since the last snapshot was begun."""
+    _writing: SnapshotWriter | None = attrs.field(default=None, init=False)
+    _base: Base = attrs.field(default=Base(0, 0, 0), init=False)
+    """What is being written, or was last."""
 
     def follow(self, commit: Commit, encoded: Sequence[bytes]) -> None:
         """Take the events of a commit, with their bytes."""
@@ -270,65 +98,74 @@ class Snapshots:
         self._time_ns, self._events = snapshot.time_ns, snapshot.events
 
     def segment_begun(self, number: int, revision: int, digest: bytes) -> None:
-        """Segment `number` has begun: write what is before it, if it is time, and drop what need not be kept.
-
-        Raises OSError; a full disk only costs the snapshot.
-        """
-        if self._since < max(self.limits.snapshot_bytes, self._size) or not self._last:
+        """Segment `number` has begun: begin to write what is before it, if it is time. Raises OSError; a full disk only costs the snapshot."""
+        due = self._since >= max(self.limits.snapshot_bytes, self._size)
+        if not due or not self._last or self._writing is not None:
             return
-        path = self.path / snapshot_name(number)
-        if not self._write(path, revision, digest):
+        end = {
+            "compacted": self._compacted,
+            "event": EVENT_SCHEMA,
+            "header": self.header,
+            "last": list(self._last),
+            "leases": list(self._leases.items()),
+            "next_lease": self._next_lease,
+        }
+        head = {
+            "digest": digest,
+            "events": self._events,
+            "revision": revision,
+            "time_ns": self._time_ns,
+        }
+        self._base = Base(number, revision, self._time_ns)
+        file = self.layer.append(self.path / snapshot_name(number))
+        self._writing = SnapshotWriter(file, self.codec, self.states(), end)
+        try:
+            self._writing.begin(head)
+        except OSError:
+            self.discard()
             return
-        self.found.append(Base(number, revision, self._time_ns))
         self._since = 0
-        base = self.keep.base(self.found, revision, self._time_ns)
+        self.go_on(number, self.limits.snapshot_first_bytes)
+
+    @property
+    def writing(self) -> bool:
+        """Whether a snapshot is not finished yet."""
+        return self._writing is not None
+
+    def go_on(self, segment: int, most_bytes: int) -> None:
+        """Write a piece of what is not finished; when it is, drop what need not be kept any more, `segment` being the newest. Raises OSError."""
+        writing = self._writing
+        assert writing is not None, "nothing is being written"
+        try:
+            finished = writing.write(most_bytes)
+        except OSError:
+            self.discard()
+            return
+        if not finished:
+            return
+        self._writing, self._size = None, writing.size
+        self.found.append(self._base)
+        base = self.keep.base(self.found, self._base.revision, self._base.time_ns)
         if base is None or base.number <= self.first:
             return
         if read_snapshot(LogFiles(self.path, self.limits.frame_bytes, self.layer), base.number):
-            self._drop(base, number)
+            self._drop(base, segment)
         else:
             # A crash cut it short, and nothing looked at it since: the log must not begin with it
             # (test_nothing_is_dropped_before_a_snapshot_that_a_crash_cut_short).
             self.found.remove(base)
 
-    def _write(self, path: Path, revision: int, digest: bytes) -> bool:
-        head = _pack(
-            {
-                "digest": digest,
-                "events": self._events,
-                "revision": revision,
-                "time_ns": self._time_ns,
-            }
-        )
-        states = [encode_event(event, self.codec) for event in self.states()]
-        body = _pack(
-            {
-                "compacted": self._compacted,
-                "event": EVENT_SCHEMA,
-                "header": self.header,
-                "last": list(self._last),
-                "leases": list(self._leases.items()),
-                "next_lease": self._next_lease,
-                "states": states,
-            }
-        )
-        parts = (
-            _MAGIC + _HEAD.pack(len(head), crc32(head)) + head + _BODY.pack(len(body), crc32(body)),
-            body,
-        )
-        file = self.layer.append(path)
-        try:
-            for part in parts:
-                _write_all(file, part)
-        except OSError:
-            # It is only an index: the log is whole without it.
-            file.truncate(0)
-            self.layer.remove(path)
-            return False
-        finally:
-            file.close()
-        self._size = sum(map(len, states))
-        return True
+    def discard(self) -> None:
+        """Give up what is not finished."""
+        if self._writing is not None:
+            self._writing.discard(self.layer, self.path / snapshot_name(self._base.number))
+            self._writing = None
+
+    def close(self) -> None:
+        """Leave what is not finished as it is."""
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
 
     def _drop(self, base: Base, newest: int) -> None:
         """Have the log begin with `base`."""
@@ -368,13 +205,3 @@ class Snapshots:
         first = first_snapshot(files)
         if first is not None:
             self._remove_before(Base(first.number, first.revision, first.time_ns))
-
-
-def _pack(fields: Mapping[str, object]) -> bytes:
-    return cast("bytes", msgpack.packb(fields))
-
-
-def _write_all(file: AppendFile, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(bytes(rest) if len(rest) != len(data) else data) :]

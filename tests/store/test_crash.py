@@ -35,6 +35,7 @@ RUN = Path("run.wtl")
 ONE = Limits(write_buffer_bytes=900)
 SEVERAL = Limits(segment_bytes=900, write_buffer_bytes=300)
 SNAPSHOTS = Limits(segment_bytes=900, write_buffer_bytes=300, snapshot_bytes=1)
+PIECES = Limits(segment_bytes=900, write_buffer_bytes=300, snapshot_bytes=1, snapshot_first_bytes=1)
 KEPT = 2
 """Revisions that are kept at least, where not all are."""
 
@@ -43,6 +44,7 @@ LAYOUTS = {
     "several segments": (SEVERAL, Keep.all()),
     "snapshots": (SNAPSHOTS, Keep.all()),
     "segments dropped": (SNAPSHOTS, Keep.revisions(KEPT)),
+    "snapshots in pieces": (PIECES, Keep.revisions(KEPT)),
 }
 
 Put_: TypeAlias = tuple[str, int]

@@ -64,7 +64,7 @@ def test_it_is_frozen_and_has_no_room_for_more(
     assert not hasattr(made, "__dict__")
 
 
-def test_every_field_is_given() -> None:
-    """A default of the record is none of the draft's: a field forgotten is an error at once."""
-    with pytest.raises(TypeError, match="lease"):
-        maker(KeyValue)("a", b"1", 2, 5, 2)
+def test_a_field_without_a_default_is_given() -> None:
+    """One that is forgotten is an error at once."""
+    with pytest.raises(TypeError, match="mod_revision"):
+        maker(KeyValue)("a", b"1", 2)

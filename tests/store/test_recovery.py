@@ -277,7 +277,7 @@ def future_log(magic: bytes, schema: int) -> MemoryLayer:
 )
 def test_a_log_of_a_future_version(layer: MemoryLayer, found: str) -> None:
     """It is not called damaged: the error says what it is and what can be read."""
-    with pytest.raises(UnsupportedVersion, match="use a newer version") as caught:
+    with pytest.raises(UnsupportedVersion, match="use the version that wrote it") as caught:
         read_log(RUN, CODEC, layer=layer)
     with pytest.raises(UnsupportedVersion):
         recovered(layer, Limits())

@@ -22,6 +22,7 @@ from store import (
     Op,
     Put,
     Txn,
+    UnsupportedVersion,
     open_store,
     read_log,
     remove_log,
@@ -30,6 +31,8 @@ from store.core import Core
 from store.filelog import FileJournal
 from store.frames import Scanner
 from store.journal import MemoryJournal
+from store.segments import LogFiles
+from store.snapshot_file import bases
 from tests.store.memory_layer import MemoryLayer
 from tests.store.support import CODEC, USER, JsonCodec, as_state, brief, events_until, fold
 
@@ -306,3 +309,55 @@ async def test_nothing_is_dropped_before_a_snapshot_that_a_crash_cut_short(tmp_p
 
     assert (head, digest) == (verified.head, verified.digest)
     assert log.state(head)
+
+
+async def test_a_snapshot_is_written_in_pieces(tmp_path: Path) -> None:
+    """Nobody waits for all of a large state; what is there in the end is the state of the moment in which it was begun."""
+    path = tmp_path / "run.wtl"
+    limits = Limits(segment_bytes=40_000, snapshot_bytes=1, snapshot_first_bytes=1_000)
+    async with open_store(path, codec=CODEC, limits=limits) as store:
+        for number in range(400):
+            await store.put(f"k{number:03d}", "x" * 200, origin=USER)
+        large = store.head
+        written = [snapshot.stat().st_size for snapshot in path.glob("*.snap")]
+        for number in range(400):
+            await store.put(f"k{number:03d}", "y" * 200, origin=USER)
+        events = list(store.history())
+        await store.delete("k001", origin=USER)
+    assert written, "the log has several segments, and a snapshot before some"
+    codec = CountingCodec()
+    log = read_log(path, codec)
+    begun = [base.revision for base in bases(LogFiles(path, limits.frame_bytes))]
+    assert len(begun) >= 2, f"{begun}: the second is begun when the log has grown by the first"
+    for revision in (*begun, large):
+        codec.decoded = 0
+        expected = fold(events, revision)
+        assert expected == as_state(list(log.state(revision).values()))
+        assert codec.decoded <= len(expected), (
+            "what is in the snapshot is not read from the log as well"
+        )
+
+
+async def test_a_snapshot_that_is_not_finished_is_removed_at_the_end(tmp_path: Path) -> None:
+    """It would be passed over by everybody who opens the log."""
+    path = tmp_path / "run.wtl"
+    limits = Limits(segment_bytes=4_000, snapshot_bytes=1, snapshot_first_bytes=1)
+    async with open_store(path, codec=CODEC, limits=limits) as store:
+        number = 0
+        while not list(path.glob("*.snap")):
+            await store.put(f"k{number}", "x" * 500, origin=USER)
+            number += 1
+    assert not list(path.glob("*.snap"))
+    async with open_store(path, codec=CODEC, limits=limits, resume=True) as store:
+        assert number == len((await store.range("k", range_end="l")).kvs)
+
+
+def test_a_log_that_begins_with_a_snapshot_of_another_format_is_refused(tmp_path: Path) -> None:
+    """And not called damaged."""
+    path = tmp_path / "run.wtl"
+    path.mkdir()
+    (path / "00000003.seg").write_bytes(b"")
+    (path / "00000003.base").write_bytes(b"")
+    (path / "00000003.snap").write_bytes(b"wtsnap01" + bytes(30))
+    with pytest.raises(UnsupportedVersion, match="snapshot format 01"):
+        list(read_log(path, CODEC).events())

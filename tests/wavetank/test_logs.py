@@ -248,7 +248,7 @@ def test_a_log_of_a_future_version(copy: Path, wavetank_command: Call) -> None:
 
     assert 1 == verified.code
     assert f"{file.name}: written in " in verified.err
-    assert "use a newer version" in verified.err
+    assert "use the version that wrote it" in verified.err
     for command in OTHERS:
         other = wavetank_command(*command, copy)
         assert (2, verified.err.strip()) == (other.code, other.err.strip())
