@@ -42,9 +42,10 @@ class ClusterState:
     scheme: Scheme
     revision: int = 0
     time_ns: int = 0
-    _objects: dict[str, dict[Key, KubeObject]] = attrs.field(factory=dict, init=False)
     _newest: dict[str, LogEvent] = attrs.field(factory=dict, init=False)
     """The event that each object stems from, by storage key."""
+    _objects: dict[str, dict[Key, KubeObject]] = attrs.field(factory=dict, init=False)
+    """By kind, for those that somebody has asked for: of most objects, which are Events, nobody ever asks."""
     _prefixes: dict[str, str] = attrs.field(factory=dict, init=False)
     """What the storage keys of a kind begin with."""
     _pods_by_node: dict[str, dict[Key, Pod]] = attrs.field(factory=dict, init=False)
@@ -53,25 +54,26 @@ class ClusterState:
     def apply(self, event: LogEvent) -> KubeObject | None:
         """Fold one event of the log; returns the state of the object before it."""
         self.revision, self.time_ns = event.revision, event.time_ns
+        before = self._newest.get(event.key)
+        old = None if before is None else cast("KubeObject", before.value)
         if event.type is EventType.DELETE:
-            before = self._newest.pop(event.key, None)
-            if before is None:
-                return None
-            old = cast("KubeObject", before.value)
-            del self._objects[_kind_in(event.key, old)][key_of(old)]
-            self._index(event.key, old, None)
+            if old is not None:
+                del self._newest[event.key]
+                objects = self._objects.get(_kind_in(event.key, old))
+                if objects is not None:
+                    del objects[key_of(old)]
+                self._index(event.key, old, None)
             return old
         new = cast("KubeObject", event.value)
-        kind, key = _kind_in(event.key, new), key_of(new)
-        objects = self._objects.get(kind)
-        if objects is None:
-            objects = self._objects[kind] = {}
-            self._prefixes[kind] = event.key.removesuffix(str(key))
-        before_it = objects.get(key)
-        objects[key] = new
         self._newest[event.key] = event
-        self._index(event.key, before_it, new)
-        return before_it
+        kind = _kind_in(event.key, new)
+        objects = self._objects.get(kind)
+        if objects is not None:
+            objects[key_of(new)] = new
+        if kind not in self._prefixes:
+            self._prefixes[kind] = event.key.removesuffix(str(key_of(new)))
+        self._index(event.key, old, new)
+        return old
 
     def _index(self, storage_key: str, old: KubeObject | None, new: KubeObject | None) -> None:
         for obj, present in ((old, False), (new, True)):
@@ -88,15 +90,22 @@ class ClusterState:
 
         A kind of Kubernetes' is called "Pod", one of a user's by `kind_name`: "Website.example.org".
         """
-        return self._objects.get(kind, {})
+        objects = self._objects.get(kind)
+        if objects is None:
+            objects = self._objects[kind] = {}
+            for event in self._newest.values():
+                obj = cast("KubeObject", event.value)
+                if obj.kind == kind.partition(".")[0] and _kind_in(event.key, obj) == kind:
+                    objects[key_of(obj)] = obj
+        return objects
 
     def kinds(self) -> list[str]:
         """The kinds that have objects, sorted."""
-        return sorted(kind for kind, objects in self._objects.items() if objects)
+        return sorted(kind for kind in self._prefixes if self.raw(kind))
 
     def get(self, kind: str, key: Key) -> KubeObject | None:
         """One object as the API would show it."""
-        obj = self._objects.get(kind, {}).get(key)
+        obj = self.raw(kind).get(key)
         if obj is None:
             return None
         return decorated(obj, self._newest[f"{self._prefixes[kind]}{key}"].revision)

@@ -55,15 +55,32 @@ RemarkKey = tuple[About, str, str, str] | tuple[About, str]
 """What makes two remarks the same Event, within one source: about whom, the reason, and unless they were combined what part of it and the message."""
 
 
+@attrs.define(eq=False)
+class Told:
+    """What is remembered of a remark that may be made again."""
+
+    count: int
+    first_ns: int
+    involved: ObjectReference | None = None
+    """What its Event is about, as it was when the server took it; None before that."""
+    first_us: int = 0
+    """And when it was first told, in Unix microseconds."""
+
+
 @attrs.frozen
 class Verdict:
     """What to send: a new Event when `count` is 1, else one more count of the one that `key` stands for."""
 
     key: RemarkKey
     remark: Remark
+    told: Told
     count: int
-    first_ns: int
     last_ns: int
+
+    @property
+    def first_ns(self) -> int:
+        """When it was first told."""
+        return self.told.first_ns
 
 
 class Lru(Generic[K, V]):
@@ -99,12 +116,6 @@ class _Similar:
     last_ns: int
 
 
-@attrs.frozen
-class _Known:
-    count: int
-    first_ns: int
-
-
 @attrs.define
 class _Voice:
     """How much an object may still say."""
@@ -120,7 +131,7 @@ class EventCorrelator:
     """Filters the remarks of one source (component and host). See the module's text."""
 
     _similar: Lru[RemarkKey, _Similar] = attrs.field(factory=Lru, init=False)
-    _known: Lru[RemarkKey, _Known] = attrs.field(factory=Lru, init=False)
+    _known: Lru[RemarkKey, Told] = attrs.field(factory=Lru, init=False)
     _voices: Lru[About, _Voice] = attrs.field(factory=Lru, init=False)
 
     def correlate(self, remark: Remark, now: int) -> Verdict | None:
@@ -144,12 +155,14 @@ class EventCorrelator:
             remark = attrs.evolve(remark, message=COMBINED + remark.message)
         else:
             key = (*key, involved.field_path, remark.message)
-        known = self._known.get(key)
-        known = _Known(known.count + 1, known.first_ns) if known is not None else _Known(1, now)
-        self._known.put(key, known)
+        told = self._known.get(key)
+        if told is None:
+            told = Told(0, now)
+            self._known.put(key, told)
+        told.count += 1
         if not _allowed(voice, now):
             return None
-        return Verdict(key, remark, known.count, known.first_ns, now)
+        return Verdict(key, remark, told, told.count, now)
 
     def _combine(self, group: RemarkKey, message: str, now: int) -> bool:
         similar = self._similar.get(group)

@@ -17,7 +17,7 @@ import trio
 from engine.api.cause import acting, current_origin
 from engine.api.errors import ApiError, NotFound, Timeout, Unavailable
 from engine.control.client import Client
-from engine.control.correlator import EventCorrelator, Lru, Remark, RemarkKey, Verdict
+from engine.control.correlator import EventCorrelator, Remark, Verdict
 from engine.objects.base import MicroTime, Time
 from engine.objects.core import Event, EventSource
 from engine.objects.meta import KubeObject, ObjectMeta, ObjectReference
@@ -66,15 +66,6 @@ class RecorderStatistics:
     dropped: int
 
 
-@attrs.frozen
-class _Begun:
-    """What an Event keeps from when it was first told."""
-
-    involved: ObjectReference
-    first_us: int
-    """Unix microseconds."""
-
-
 @attrs.define(eq=False, kw_only=True)
 class EventRecorder:
     """Tells Events about objects in the name of one component; `run` sends them.
@@ -94,8 +85,6 @@ class EventRecorder:
     _queue: deque[tuple[Verdict, Origin]] = attrs.field(factory=deque, init=False)
     _wake: Wakeup = attrs.field(factory=Wakeup, init=False)
     _sending: bool = attrs.field(default=False, init=False)
-    _begun: Lru[RemarkKey, _Begun] = attrs.field(factory=Lru, init=False)
-    """Of what the server has, what the next count keeps."""
     _told: int = attrs.field(default=0, init=False)
     _sent: int = attrs.field(default=0, init=False)
     _dropped: int = attrs.field(default=0, init=False)
@@ -169,29 +158,30 @@ class EventRecorder:
         return RETRY_SECONDS * self.draws.uniform(label, self._waits)
 
     async def _send(self, verdict: Verdict) -> None:
-        begun = self._begun.get(verdict.key) if verdict.count > 1 else None
-        if begun is not None:
+        told = verdict.told
+        if verdict.count > 1 and told.involved is not None:
             try:
                 # Whatever its newest revision is.
-                await self.client.update(self._event_of(verdict, begun))
+                await self.client.update(self._event_of(verdict, told.involved, told.first_us))
             except NotFound:
                 pass  # expired: told anew
             else:
                 return
-        begun = _Begun(verdict.remark.involved, self._unix_us(verdict.first_ns))
-        await self.client.create(self._event_of(verdict, begun))
-        self._begun.put(verdict.key, begun)
+        involved, first_us = verdict.remark.involved, self._unix_us(told.first_ns)
+        await self.client.create(self._event_of(verdict, involved, first_us))
+        told.involved, told.first_us = involved, first_us
 
     def _unix_us(self, now: int) -> int:
         return self.clock.unix_us() - (self.clock.now_ns() - now) // 1000
 
-    def _event_of(self, verdict: Verdict, begun: _Begun) -> Event:
+    def _event_of(self, verdict: Verdict, involved: ObjectReference, first: int) -> Event:
         remark = verdict.remark
-        involved, first = begun.involved, begun.first_us
         # client-go names an Event by the time. Here what it says is in the name as well, and the number of Events
         # told before is not, so that one Event more or less renames no other.
         about, *said = verdict.key
-        unique = self.draws.uid("event", self.component, self.host, *about, *said, verdict.first_ns)
+        unique = self.draws.uid(
+            "event", self.component, self.host, *about, *said, verdict.told.first_ns
+        )
         metadata = ObjectMeta(
             name=f"{involved.name}.{unique.replace('-', '')[:16]}",
             namespace=involved.namespace or "default",
