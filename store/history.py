@@ -1,6 +1,6 @@
 """The key space through time: every key at every revision that is kept. Pure and synchronous.
 
-Theory of operation. Each key has a list of its events, oldest first; the state of the key at revision R is its last event at or below R. Two
+Theory of operation. Each key has its events, the newest apart; the state of the key at revision R is its last event at or below R. Two
 sorted sets tell which keys exist at the head and which are deleted but still have history, so that a range at the head costs
 O(log n + answer) and one in the past looks at the keys of that range alone. Beside them stand all events by revision, the
 commits, which is what a watch reads.
@@ -90,7 +90,10 @@ class History:
 
     head: Revision = EMPTY_REVISION
     window: Revision = EMPTY_REVISION
-    _versions: dict[str, list[Event]] = attrs.field(factory=dict, init=False)
+    _newest: dict[str, Event] = attrs.field(factory=dict, init=False)
+    """The last event of every key."""
+    _older: dict[str, list[Event]] = attrs.field(factory=dict, init=False)
+    """Those before it, oldest first, of the keys that have some: most have none."""
     _live: SortedKeys = attrs.field(factory=SortedKeys, init=False)
     _dead: SortedKeys = attrs.field(factory=SortedKeys, init=False)
     _commits: list[Commit] = attrs.field(factory=list, init=False)
@@ -112,14 +115,13 @@ class History:
     def put(self, key: str, value: object, lease: int, origin: Origin, time_ns: int) -> Event:
         """Write a key in the open revision."""
         revision = Revision(self.head + 1)
-        versions = self._versions.get(key)
+        last = self._newest.get(key)
         before = None
-        if versions is not None:
-            before = versions[-1]
+        if last is not None:
             # The one object for it: a key is a hundred bytes, and each request makes it anew.
-            key = before.key
-            if before.type is not _PUT:
-                before = None
+            key = last.key
+            if last.type is _PUT:
+                before = last
         event = _event(
             _PUT,
             key,
@@ -132,14 +134,21 @@ class History:
             time_ns,
             origin,
         )
-        if versions is None:
-            self._versions[key] = [event]
-        else:
-            versions.append(event)
-        self._open.append(event)
+        self._append(event, last)
         if before is None:
-            self._move(key, alive=True, known=versions is not None)
+            self._move(key, alive=True, known=last is not None)
         return event
+
+    def _append(self, event: Event, last: Event | None) -> None:
+        """Have `event` follow `last`, the newest of its key."""
+        if last is not None:
+            older = self._older.get(event.key)
+            if older is None:
+                self._older[event.key] = [last]
+            else:
+                older.append(last)
+        self._newest[event.key] = event
+        self._open.append(event)
 
     def delete(self, gone: Sequence[Event], origin: Origin, time_ns: int) -> None:
         """Delete keys in the open revision, given by their newest PUTs."""
@@ -152,14 +161,11 @@ class History:
             )
 
     def _add(self, event: Event) -> None:
-        versions = self._versions.get(event.key)
-        if versions is None:
-            versions = self._versions[event.key] = []
-        alive = bool(versions) and versions[-1].type is _PUT
-        versions.append(event)
-        self._open.append(event)
+        last = self._newest.get(event.key)
+        alive = last is not None and last.type is _PUT
+        self._append(event, last)
         if alive is not (event.type is _PUT):
-            self._move(event.key, alive=not alive, known=len(versions) > 1)
+            self._move(event.key, alive=not alive, known=last is not None)
 
     def _move(self, key: str, *, alive: bool, known: bool) -> None:
         """File a key under those that exist, or under those deleted; `known`: it was filed before."""
@@ -188,15 +194,18 @@ class History:
     def abort(self) -> None:
         """Undo the open revision."""
         for event in reversed(self._open):
-            versions = self._versions[event.key]
-            assert versions[-1] is event, f"{event.key!r} has changed since"
-            versions.pop()
-            alive = bool(versions) and versions[-1].type is _PUT
-            if not versions:
-                del self._versions[event.key]
-                (self._live if event.type is _PUT else self._dead).remove(event.key)
-            elif alive is not (event.type is _PUT):
-                self._move(event.key, alive=alive, known=True)
+            key = event.key
+            assert self._newest[key] is event, f"{key!r} has changed since"
+            older = self._older.get(key)
+            if older is None:
+                del self._newest[key]
+                (self._live if event.type is _PUT else self._dead).remove(key)
+                continue
+            last = self._newest[key] = older.pop()
+            if not older:
+                del self._older[key]
+            if (last.type is _PUT) is not (event.type is _PUT):
+                self._move(key, alive=last.type is _PUT, known=True)
         self._open.clear()
 
     def restore(self, commit: Commit) -> None:
@@ -209,7 +218,7 @@ class History:
 
     def begin(self, revision: Revision, state: Sequence[Event]) -> None:
         """Begin anew at `revision`, with the newest PUTs of a state whose past is not known, in the order of revisions."""
-        self._versions = {}
+        self._newest, self._older = {}, {}
         self._live, self._dead = SortedKeys(), SortedKeys()
         for event in state:
             self._add(event)
@@ -226,12 +235,12 @@ class History:
 
     def load(self, states: Commit, last: Commit) -> None:
         """Begin with the state at the revision of `last`, as `forget` would leave it."""
-        assert not self._versions, "something has been written"
-        self._versions = {event.key: [event] for event in states}
-        self._live = SortedKeys(self._versions)
+        assert not self._newest, "something has been written"
+        self._newest = {event.key: event for event in states}
+        self._live = SortedKeys(self._newest)
         for event in last:
             if event.type is not _PUT:
-                self._versions[event.key] = [event]
+                self._newest[event.key] = event
                 self._dead.add(event.key)
         self._commits = [last]
         self.head = self.window = last[0].revision
@@ -240,34 +249,39 @@ class History:
 
     def newest(self, key: str) -> Event | None:
         """The last PUT of a key that exists, the open revision included."""
-        versions = self._versions.get(key)
-        if versions is None:
-            return None
-        last = versions[-1]
-        return last if last.type is _PUT else None
+        last = self._newest.get(key)
+        return last if last is not None and last.type is _PUT else None
 
     def newest_within(self, keys: KeyRange) -> list[Event]:
         """The last PUT of each key of a range that exists, in order, the open revision included."""
-        return [self._versions[key][-1] for key in self._live.within(keys)]
+        newest = self._newest
+        return [newest[key] for key in self._live.within(keys)]
+
+    def versions(self, key: str) -> list[Event]:
+        """The events of a key that are in memory, oldest first."""
+        last = self._newest.get(key)
+        return [] if last is None else [*self._older.get(key, ()), last]
 
     def states(self) -> Iterator[Event]:
         """The last PUT of each key that exists at the head, whatever the open revision has done, in the order of their first making."""
-        for versions in self._versions.values():
-            for event in reversed(versions):
-                if event.revision <= self.head:
-                    if event.type is _PUT:
-                        yield event
-                    break
+        for key, last in self._newest.items():
+            event = last if last.revision <= self.head else self._last_by(key, self.head)
+            if event is not None and event.type is _PUT:
+                yield event
+
+    def _last_by(self, key: str, revision: int) -> Event | None:
+        """The last event of a key up to a revision, and not the newest of all."""
+        older = self._older.get(key)
+        position = bisect_right(older, revision, key=_revision_of) if older else 0
+        return older[position - 1] if older and position else None
 
     def at(self, key: str, revision: int) -> Event | None:
         """The PUT that a key of `revision` stems from. Not below the window."""
-        versions = self._versions.get(key)
-        if versions is None:
+        last = self._newest.get(key)
+        if last is None:
             return None
-        position = bisect_right(versions, revision, key=_revision_of)
-        if position == 0 or versions[position - 1].type is not _PUT:
-            return None
-        return versions[position - 1]
+        event = last if last.revision <= revision else self._last_by(key, revision)
+        return event if event is not None and event.type is _PUT else None
 
     def check_readable(self, revision: int) -> None:
         """Raises FutureRevision, or Compacted for what is below the window; 0 and less mean the head."""
@@ -296,7 +310,8 @@ class History:
         if get.count_only:
             return count, []
         limit = get.limit if _cuts_early(get) else 0
-        return count, [self._versions[key][-1] for key in self._live.within(keys, limit)]
+        newest = self._newest
+        return count, [newest[key] for key in self._live.within(keys, limit)]
 
     def _range_then(self, get: Get, keys: KeyRange) -> list[Event]:
         if get.range_end is None:
@@ -319,11 +334,10 @@ class History:
         """The key before an event; None when it did not exist or that is no longer in memory."""
         if event.previous == 0:
             return None
-        versions = self._versions.get(event.key, [])
-        position = bisect_right(versions, event.previous, key=_revision_of)
-        if position == 0 or versions[position - 1].revision != event.previous:
+        found = self._last_by(event.key, event.previous)
+        if found is None or found.revision != event.previous:
             return None
-        return key_value(versions[position - 1])
+        return key_value(found)
 
     # -- forgetting ----------------------------------------------------------------------------
 
@@ -342,16 +356,24 @@ class History:
         self.window = Revision(revision)
 
     def _forget_key(self, key: str, revision: int) -> None:
-        versions = self._versions.get(key)
-        if versions is None:
+        last = self._newest.get(key)
+        if last is None:
             return
-        position = bisect_right(versions, revision, key=_revision_of)
-        if position and versions[position - 1].type is _PUT:
+        if last.revision <= revision:
+            self._older.pop(key, None)
+            if last.type is not _PUT:
+                del self._newest[key]
+                self._dead.remove(key)
+            return
+        older = self._older.get(key)
+        if older is None:
+            return
+        position = bisect_right(older, revision, key=_revision_of)
+        if position and older[position - 1].type is _PUT:
             position -= 1
-        del versions[:position]
-        if not versions:
-            del self._versions[key]
-            self._dead.remove(key)
+        del older[:position]
+        if not older:
+            del self._older[key]
 
     # -- checking ------------------------------------------------------------------------------
 
@@ -369,16 +391,18 @@ class History:
             assert all(event.revision == self._first + offset for event in commit), "misplaced"
         self._live.check()
         self._dead.check()
-        for key, versions in self._versions.items():
-            assert versions, f"{key!r} without a version"
-            alive = versions[-1].type is _PUT
+        for key, last in self._newest.items():
+            versions = self.versions(key)
+            alive = last.type is _PUT
             assert (key in self._live) is alive, f"{key!r} misfiled"
             assert (key in self._dead) is not alive, f"{key!r} misfiled"
             assert all(event.key == key for event in versions), f"{key!r} has another's event"
             for older, newer in pairwise(versions):
                 assert older.revision < newer.revision, f"{key!r} out of order"
                 assert newer.previous == (older.revision if older.type is _PUT else 0)
-        assert len(self._versions) == len(self._live) + len(self._dead), "a key filed in vain"
+        assert len(self._newest) == len(self._live) + len(self._dead), "a key filed in vain"
+        assert all(self._older.values()), "a list that is empty and still there"
+        assert all(key in self._newest for key in self._older), "older events of no key"
 
 
 def _cuts_early(get: Get) -> bool:

@@ -40,7 +40,7 @@ def test_forgetting_keeps_what_can_still_be_read(revision: int, kept: list[int])
     history.forget(revision)
     history.check()
 
-    assert kept == [event.revision for event in history._versions["a"]]
+    assert kept == [event.revision for event in history.versions("a")]
     assert history.revisions_in_memory == 9 - revision + 1
 
 
@@ -54,7 +54,8 @@ def test_forgetting_in_steps_is_forgetting_at_once() -> None:
             stepped.check()
             last = revision
         at_once.forget(last)
-        assert stepped._versions == at_once._versions
+        assert stepped._newest == at_once._newest
+        assert stepped._older == at_once._older
         for revision in range(last, 10):
             get = Get("\0", "\0", revision=revision)
             assert stepped.range(get, CODEC.encode) == at_once.range(get, CODEC.encode)
@@ -67,7 +68,7 @@ def test_a_key_that_is_gone_leaves_nothing() -> None:
         write(history, (f"k{n}", n), (f"k{n}", None))
         history.forget(history.head)
 
-    assert history._versions == {}
+    assert (history._newest, history._older) == ({}, {})
     assert (len(history), len(history._dead), history.revisions_in_memory) == (0, 0, 1)
 
 
