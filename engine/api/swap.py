@@ -23,6 +23,9 @@ from engine.api.shape import decorated
 from engine.api.storage import Storage, Stored
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
+from store import maker
+
+_stored: Final = maker(Stored)
 
 MAX_ATTEMPTS: Final = 64
 """Lost races before a write gives up. Each loss means that another write won."""
@@ -70,7 +73,7 @@ class Swap:
         cache = self.feed.cache
         known = cache.newest_known(resource, key)
         fresh = False
-        state = Stored(known.stored, known.revision) if known is not None else None
+        state = None if known is None else _stored(known.stored, known.revision)
         for _ in range(MAX_ATTEMPTS):
             if state is None:
                 if fresh:

@@ -34,8 +34,11 @@ from engine.objects.base import Time
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
 from engine.sim.clock import Clock
+from store import maker
 
 T = TypeVar("T", bound=KubeObject)
+
+_decision: Final = maker(Decision)
 
 NAME_ATTEMPTS: Final = 8
 """Generated names tried before giving up (RetryGenerateName, on from Kubernetes 1.32)."""
@@ -238,7 +241,7 @@ def _checked(new: KubeObject, old: KubeObject, resource: Resource, validate: _Va
     faults = validate(new, old, resource)
     if faults:
         raise invalid(resource.group_kind, new.metadata.name, faults)
-    return Decision(Step.REMOVE if finished(new) else Step.WRITE, new)
+    return _decision(Step.REMOVE if finished(new) else Step.WRITE, new)
 
 
 def _check_version(obj: KubeObject, old: KubeObject, revision: int, resource: Resource) -> None:
