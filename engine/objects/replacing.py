@@ -63,6 +63,8 @@ def _make_copier(cls: type, names: tuple[str, ...]) -> Callable[..., object]:
         lines.append(
             f" copy.{field} = {value}" if slotted else f" set_by_name(copy, {field!r}, {value})"
         )
-    lines += [" copy.__class__ = cls", " return copy"]
+    if slotted:
+        lines.append(" copy.__class__ = cls")
+    lines.append(" return copy")
     exec("\n".join(lines), namespace)  # noqa: S102 -- made of field names and nothing else
     return cast("Callable[..., object]", namespace["copy"])
