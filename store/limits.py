@@ -21,7 +21,7 @@ class Limits:
     segment_bytes: int = 16 * 1024 * 1024
     """A segment is closed when it has grown to this. etcd's are four times as long; shorter ones have less to replay after a snapshot."""
     snapshot_bytes: int = 8 * 1024 * 1024
-    """A snapshot is written with a new segment when the log has grown by this since the last one, and by that one's size."""
+    """A snapshot is written with a new segment when the log has grown by this since the last one, and by twice that one's size."""
     snapshot_first_bytes: int = 64 * 1024
     """So much of a snapshot is written at once: all of a small state. The rest is written with the records that follow."""
     write_buffer_bytes: int = 1024 * 1024

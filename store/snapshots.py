@@ -2,9 +2,9 @@
 
 `00000005.snap` holds what segments 1 to 4 leave: every key's newest PUT, the events of the last revision (deletions too, for a watch that begins
 there), the leases in force, and where the chain of revisions and digests stands. One is written only when the log has grown since the last by
-that one's size: a log that rewrites what it has gets as many bytes of snapshots as of events at the most, one that only grows twice as many,
-and no event is encoded for them more often than that. (Their bytes could be kept from when they were appended: a kilobyte for each key,
-as much again as all that the store remembers.)
+twice that one's size: a log that rewrites what it has gets half as many bytes of snapshots as of events at the most, one that only grows one and a
+half times as many, and no event is encoded for them more often than that. (Their bytes could be kept from when they were appended: a kilobyte
+for each key, as much again as all that the store remembers.)
 
 A snapshot can be made again from the segments, so one that is missing, incomplete or damaged is passed over, and reading begins further
 back; unless the segments before it were dropped (store.retention): then the damage is an error. Dropping is decided by one empty file,
@@ -35,6 +35,8 @@ from store.retention import Base, Keep
 from store.segments import LogFiles
 from store.snapshot_file import Snapshot, SnapshotWriter, bases, first_snapshot, read_snapshot
 
+GROWTH: Final = 2
+"""A snapshot is due when the log has grown by so many times the last one's size."""
 SHARE: Final = 4
 """Bytes of a snapshot that are written with each byte that is appended, so that it is there long before the next is due."""
 
@@ -99,7 +101,7 @@ class Snapshots:
 
     def segment_begun(self, number: int, revision: int, digest: bytes) -> None:
         """Segment `number` has begun: begin to write what is before it, if it is time. Raises OSError; a full disk only costs the snapshot."""
-        due = self._since >= max(self.limits.snapshot_bytes, self._size)
+        due = self._since >= max(self.limits.snapshot_bytes, GROWTH * self._size)
         if not due or not self._last or self._writing is not None:
             return
         end = {

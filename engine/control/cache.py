@@ -76,8 +76,8 @@ class Cache(Generic[T]):
     _objects: dict[Key, T] = attrs.field(factory=dict, init=False)
     _functions: dict[str, IndexFunction[T]] = attrs.field(factory=dict, init=False)
     _indexes: dict[str, dict[str, dict[Key, T]]] = attrs.field(factory=dict, init=False)
-    _orders: dict[tuple[str, str], List[Key]] = attrs.field(factory=dict, init=False)
-    """The keys of a bucket in order, by index and value; forgotten when one comes or goes."""
+    _unsorted: dict[tuple[str, str], None] = attrs.field(factory=dict, init=False)
+    """The buckets, by index and value, that a key has come to since they were last in key order."""
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -91,6 +91,7 @@ class Cache(Generic[T]):
         for key, obj in self._objects.items():
             for value in function(obj):
                 index.setdefault(value, {})[key] = obj
+                self._unsorted[name, value] = None
 
     def get(self, key: Key) -> T | None:
         return self._objects.get(key)
@@ -108,13 +109,14 @@ class Cache(Generic[T]):
 
     def by_index(self, name: str, value: str) -> List[T]:
         """The objects that index `name` holds under `value`, in key order."""
-        bucket = self._indexes[name].get(value)
+        index = self._indexes[name]
+        bucket = index.get(value)
         if not bucket:
             return []
-        order = self._orders.get((name, value))
-        if order is None:
-            order = self._orders[name, value] = sorted(bucket)
-        return [bucket[key] for key in order]
+        if (name, value) in self._unsorted:
+            del self._unsorted[name, value]
+            bucket = index[value] = {key: bucket[key] for key in sorted(bucket)}
+        return [*bucket.values()]
 
     def count_index(self, name: str, value: str) -> int:
         """How many objects `by_index` would return."""
@@ -138,7 +140,7 @@ class Cache(Generic[T]):
                 if bucket is None:
                     bucket = index[value] = {}
                 if key not in bucket:
-                    self._orders.pop((name, value), None)
+                    self._unsorted[name, value] = None
                 bucket[key] = obj
         return old
 
@@ -158,8 +160,12 @@ class Cache(Generic[T]):
                 for value in function(obj):
                     expected.setdefault(value, {})[key] = obj
             assert expected == self._indexes[name], f"index {name} is wrong"
-        for (name, value), order in self._orders.items():
-            assert order == sorted(self._indexes[name][value]), f"order of {name}={value} is stale"
+        for name, index in self._indexes.items():
+            for value, bucket in index.items():
+                if (name, value) not in self._unsorted:
+                    assert list(bucket) == sorted(bucket), f"{name}={value} is out of order"
+        for name, value in self._unsorted:
+            assert value in self._indexes[name], f"{name}={value} is gone and still to be sorted"
 
     def _leave(self, name: str, values: Iterable[str], key: Key) -> None:
         """Take the object at `key` out of the buckets of `values`, and the buckets that this empties out of the index."""
@@ -168,9 +174,9 @@ class Cache(Generic[T]):
             bucket = index.get(value)
             if bucket is not None:
                 bucket.pop(key, None)
-                self._orders.pop((name, value), None)
                 if not bucket:
                     del index[value]
+                    self._unsorted.pop((name, value), None)
 
 
 def index_by_controller(obj: KubeObject) -> tuple[str, ...]:

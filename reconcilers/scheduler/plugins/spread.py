@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import ClassVar, Final
 
 import attrs
@@ -199,8 +200,9 @@ class PodTopologySpread:
                 if node.position in positions:
                     worth[node.position - positions.start] += count * scale
         else:
-            order = self.cache.order
-            worth = [found.get(order[p], 0) * scale + base for p in positions]
+            at = {node.position: count for node, count in found.items()}
+            counts = list(map(at.get, positions, repeat(0)))
+            worth = look_up({count: count * scale + base for count in set(counts)}, counts)
         if self.cache.everywhere(constraint.topology_key):
             return worth
         column = take(self.cache.values(constraint.topology_key), positions)
