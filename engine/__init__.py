@@ -238,7 +238,6 @@ from engine.objects import (
 from engine.objects.base import field_name_outside
 from engine.objects.key import Key
 from engine.objects.pods import (
-    active,
     is_active,
     is_available,
     is_ready,
@@ -546,7 +545,6 @@ __all__ = [
     "WorkQueue",
     "YamlDocument",
     "acting",
-    "active",
     "claim",
     "condition_of",
     "controller_ref",

@@ -32,8 +32,8 @@ from engine import (
     Result,
     Source,
     Watches,
-    active,
     index_by_namespace,
+    is_active,
     key_of,
     replaced,
     selector_of,
@@ -65,6 +65,13 @@ Owner: TypeAlias = ReplicaSet | ReplicationController
 
 _NS: Final = 1_000_000_000
 
+_ACTIVE_INDEX: Final = "replicaset/active pods"
+"""Those that count, by `controller_index`: a sync looks at the pods of its ReplicaSet alone, and not at whether each of them counts."""
+
+
+def _active_by_controller(pod: Pod) -> tuple[str, ...]:
+    return controller_index(pod) if is_active(pod) else ()
+
 
 class ReplicaSetReconciler(Reconciler):
     """Reconciles ReplicaSets; the base of the ReplicationController's."""
@@ -95,6 +102,7 @@ class ReplicaSetReconciler(Reconciler):
         """
         self.expectations = Expectations(int(self.settings.expectations_timeout * _NS))
         self.informer(Pod).add_index(CONTROLLER_INDEX, controller_index)
+        self.informer(Pod).add_index(_ACTIVE_INDEX, _active_by_controller)
         self._owners.add_index(CONTROLLER_INDEX, controller_index)
         self._owners.add_index(NAMESPACE_INDEX, index_by_namespace)
 
@@ -131,10 +139,9 @@ class ReplicaSetReconciler(Reconciler):
     async def _claim(self, owner: Owner) -> list[Pod]:
         pods = self.informer(Pod)
         metadata = owner.metadata
-        candidates = pods.by_index(CONTROLLER_INDEX, metadata.uid)
-        candidates += pods.by_index(CONTROLLER_INDEX, orphans_of(metadata.namespace))
-        selector = selector_of(self.view(owner).spec.selector)
-        claims = claim(owner, selector, active(candidates))
+        candidates = pods.by_index(_ACTIVE_INDEX, metadata.uid)
+        candidates += pods.by_index(_ACTIVE_INDEX, orphans_of(metadata.namespace))
+        claims = claim(owner, selector_of(self.view(owner).spec.selector), candidates)
         return await settle(self.client, owner, claims)
 
     def _observe(self, owner: Owner, pods: list[Pod], *, fulfilled: bool) -> Observed:

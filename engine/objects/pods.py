@@ -33,15 +33,6 @@ def is_active(pod: Pod) -> bool:
     return pod.status.phase not in _TERMINAL and pod.metadata.deletion_timestamp is None
 
 
-def active(pods: Iterable[Pod]) -> list[Pod]:
-    """Those that are active, without a call for each: a ReplicaSet looks at all its pods whenever one of them changes."""
-    return [
-        pod
-        for pod in pods
-        if pod.status.phase not in _TERMINAL and pod.metadata.deletion_timestamp is None
-    ]
-
-
 def ready_condition(pod: Pod) -> Condition | None:
     """Its condition Ready."""
     return pod.status.ready_condition
