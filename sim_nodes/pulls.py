@@ -34,10 +34,14 @@ class Pull:
     extra_ns: dict[Effect[PullTrouble] | Effect[float], int]
     lane: int | None
     error: str = ""
+    ends_ns: int = attrs.field(init=False)
 
-    @property
-    def ends_ns(self) -> int:
-        return self.begins_ns + self.takes_ns + sum(self.extra_ns.values())
+    def __attrs_post_init__(self) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Say when it ends, after its times have changed."""
+        self.ends_ns = self.begins_ns + self.takes_ns + sum(self.extra_ns.values())
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -136,8 +140,10 @@ class Puller:
             if pull.begins_ns > now and pull.lane in free:
                 pull.begins_ns = max(pull.asked_ns, now, free[pull.lane])
             added = pull.extra_ns.pop(effect, 0)
+            pull.settle()
             if added and pull.ends_ns < now:
                 pull.takes_ns += now - pull.ends_ns
+                pull.settle()
             if pull.lane is not None:
                 free[pull.lane] = self._lanes[pull.lane] = pull.ends_ns
             if self._present_ns.get(pull.image) == before and not pull.error:
@@ -152,6 +158,7 @@ class Puller:
                     pull.begins_ns += by
                 else:
                     pull.takes_ns += by
+                pull.settle()
         self._lanes = [free + by if free > since else free for free in self._lanes]
         for image, present in self._present_ns.items():
             if since < present < NEVER:
