@@ -352,6 +352,21 @@ async def test_a_snapshot_that_is_not_finished_is_removed_at_the_end(tmp_path: P
         assert number == len((await store.range("k", range_end="l")).kvs)
 
 
+async def test_a_gap_between_segments_is_met_wherever_reading_begins(tmp_path: Path) -> None:
+    """A segment that has lost its records and not its head: whoever reads across it is told."""
+    path = tmp_path / "run.wtl"
+    await fill(path, Keep.all())
+    segments = sorted(path.glob("*.seg"))
+    middle = segments[len(segments) // 2]
+    log = read_log(path, CODEC)
+    first = LogFiles(path, LIMITS.frame_bytes).head(len(segments) // 2)
+    assert first is not None
+    frames = Scanner("", middle.read_bytes(), True, 1 << 20).frames()
+    middle.write_bytes(middle.read_bytes()[: next(frames).end])
+    with pytest.raises(LogCorrupt, match="should be here"):
+        list(log.events(first.revision + 1))
+
+
 def test_a_log_that_begins_with_a_snapshot_of_another_format_is_refused(tmp_path: Path) -> None:
     """And not called damaged."""
     path = tmp_path / "run.wtl"

@@ -159,6 +159,27 @@ class WatchCacheMachine(RuleBasedStateMachine):
         assert self.kind.statistics().watchers == len(self.followed)
 
 
+def test_an_object_is_shown_as_one_and_kept_for_who_watches() -> None:
+    """With its resourceVersion, made when the first asks; while nobody watches the kind it is not kept."""
+    kind = KindCache(POD, WINDOW, 1)
+    key = POD.storage_key("x", "a")
+    pod = Pod(metadata=ObjectMeta(name="a", namespace="x"))
+    unwatched = Entry(pod, 2)
+    before = unwatched.object
+    kind.put(key, unwatched, [])
+    assert before is not unwatched.object
+    assert before == unwatched.object
+    kind.add(
+        1, plan_watcher(POD, "", parse_label_selector(""), POD.field_selector(""), after=0, limit=9)
+    )
+    watched = Entry(pod, 3)
+    kind.put(key, watched, [])
+    (watcher,) = kind.watchers()
+    (event,) = watcher.take()
+    assert event.object is watched.object
+    assert event.object.metadata.resource_version == "3"
+
+
 def _shown(event: WatchEvent) -> tuple[str, str, int]:
     assert event.object is not None
     metadata = event.object.metadata

@@ -161,6 +161,30 @@ def test_what_a_run_leaves_behind_is_collected_after_it() -> None:
     assert len(finalized) == 10_000
 
 
+def test_what_outlives_its_run_is_collected_when_there_is_much_of_it() -> None:
+    """A look at all objects takes a second in a large process: it is not taken after each run, and not never."""
+    finalized: list[int] = []
+
+    class Leftover:
+        def __init__(self, number: int) -> None:
+            self.itself = self
+            self.number = number
+
+        def __del__(self) -> None:
+            finalized.append(self.number)
+
+    collector = determinism._Collector()
+    for seed in range(60):
+        collector.before_run()
+        gc.disable()
+        kept = [Leftover(seed) for _ in range(20_000)]
+        collector.after_run()
+        gc.enable()
+        del kept
+    assert finalized, "most is garbage that only a look at all objects finds"
+    assert max(finalized) > 20, "and it was looked for more than once"
+
+
 def test_errors_of_main_come_out_as_they_are() -> None:
     """Not wrapped in a group when one thing went wrong, however many nurseries it passed; two stay a group."""
 
