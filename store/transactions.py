@@ -35,6 +35,7 @@ from store.records import (
     TxnResult,
 )
 
+_MOD: Final = Target.MOD
 _put_result: Final = maker(PutResult)
 _txn_result: Final = maker(TxnResult)
 
@@ -143,10 +144,39 @@ class Execution:
     def execute(self, txn: Txn, origin: Origin, time_ns: int) -> TxnResult:
         """Decide and run. May raise half-way, with writes in the open revision."""
         self.origin, self.time_ns = origin, time_ns
+        if len(txn.compares) == 1 == len(txn.success):
+            swapped = self._swap(txn.compares[0], txn.success[0])
+            if swapped is not None:
+                return swapped
         verdicts: list[bool] = []
         self._decide(txn, verdicts)
         verdicts.reverse()
         return self._run(txn, verdicts)
+
+    def _swap(self, compare: Compare, operation: Op) -> TxnResult | None:
+        """What nearly every transaction of an API server is: a put, if the key was changed last at a revision. None: look at it as at any other.
+
+        The steps below come to the same, in three times as many calls (tests/store/test_core_machine.py).
+        """
+        if (
+            type(operation) is not Put
+            or operation.prev_kv
+            or operation.ignore_value
+            or operation.ignore_lease
+            or (operation.lease and operation.lease not in self.leases)
+            or compare.target is not _MOD
+            or compare.op != "="
+            or compare.range_end is not None
+            or type(compare.operand) is not int
+        ):
+            return None
+        newest = self.history.newest(compare.key)
+        if compare.operand != (0 if newest is None else newest.revision):
+            return None
+        event = self.history.put(
+            operation.key, operation.value, operation.lease, self.origin, self.time_ns
+        )
+        return _txn_result(True, event.revision, (_put_result(None, event.revision),))
 
     def _decide(self, txn: Txn, verdicts: list[bool]) -> None:
         """Append the verdicts of this and the nested transactions that will run, in the order in which they will.
