@@ -134,7 +134,7 @@ def _state(record: ContainerRecord, now: int, at: Callable[[int], Time]) -> Cont
     return _waiting(CONTAINER_CREATING, "")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)
 def _running_since(started_at: Time) -> ContainerState:
     """One object for all containers that started in the same second."""
     return ContainerState(running=ContainerStateRunning(started_at=started_at))
@@ -316,7 +316,7 @@ def _condition(
     return _condition_since(now, type_, finding, generation)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)
 def _condition_since(
     since: Time, type_: str, finding: tuple[str, str, str], generation: int | None
 ) -> Condition:

@@ -157,7 +157,7 @@ class FileJournal:
             restored = snapshot.restored(self.codec)
             self._snapshots.load(snapshot, restored)
             chain, segment = snapshot.chain(), snapshot.number
-        self._snapshots.tidy(files)
+        self._snapshots.tidy(files, 0 if snapshot is None else snapshot.number)
         if snapshot is not None:
             yield restored
         for located in files.records(segment=segment):
@@ -412,13 +412,13 @@ class FileJournal:
         """Write what is left, and that the log was closed. Raises NoSpace, StoreFailed; is closed even so."""
         try:
             if self._failure is None:
-                self._snapshots.discard()
                 closed = Closed(revision=self._revision, digest=self._digest.value)
                 # Once all else is synced, it is a witness for all else (store.frames).
                 self.settle(self._position)
                 self._write(frame(self._prefix + closed_payload(closed)))
                 self._flush()
                 self.settle(self._position)
+                self._snapshots.discard()
         finally:
             self.abandon()
 

@@ -160,7 +160,8 @@ def bases(files: LogFiles) -> list[Base]:
 def snapshot_at(files: LogFiles, revision: int | None) -> Snapshot | None:
     """The newest intact snapshot of `revision` or before (None: of all); None when reading begins with the first event.
 
-    Raises Compacted when that revision was dropped, LogCorrupt when the snapshot that must be there is damaged.
+    Raises Compacted when that revision was dropped, LogCorrupt when the snapshot that must be there is damaged, UnsupportedVersion when
+    it is of another format.
     """
     numbers = files.numbers()
     found = bases(files)
@@ -243,7 +244,8 @@ class SnapshotWriter:
         """Write so much, or a little more; whether that was the last of it. Raises OSError."""
         left, enough = self._left, self.size + most_bytes
         while left and self.size < enough:
-            data = encode_event(left.popleft(), self._codec)
+            data = encode_event(left[0], self._codec)
+            left.popleft()
             self._part.append(data)
             self._part_bytes += len(data)
             self.size += len(data)
@@ -263,14 +265,16 @@ class SnapshotWriter:
 
     def close(self) -> None:
         """Give the file up as it is."""
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def discard(self, layer: FileLayer, path: Path) -> None:
         """Remove what was written: it is only an index, and the log is whole without it."""
         with suppress(OSError):
             self._file.truncate(0)
+        with suppress(OSError):
             layer.remove(path)
-        self._file.close()
+        self.close()
 
 
 def _framed(value: object) -> bytes:

@@ -41,6 +41,11 @@ SHARE: Final = 4
 """Bytes of a snapshot that are written with each byte that is appended, so that it is there long before the next is due."""
 
 
+def nobody_knows() -> Iterable[Event]:
+    """The states before anything is attached: a snapshot of nothing would be taken for the truth."""
+    raise AssertionError("a log is written, and nobody has said where its state is")
+
+
 @attrs.define(eq=False)
 class Snapshots:
     """Follows a log that is written, writes its snapshots, and drops what the policy does not keep."""
@@ -56,7 +61,7 @@ class Snapshots:
     """The first segment that is kept."""
     oldest: int = attrs.field(default=1, init=False)
     """The oldest revision that can be read."""
-    states: Callable[[], Iterable[Event]] = attrs.field(default=tuple, init=False)
+    states: Callable[[], Iterable[Event]] = attrs.field(default=nobody_knows, init=False)
     """The newest PUT of every key, as of the last revision that was appended."""
     _size: int = attrs.field(default=0, init=False)
     """Bytes of the states in the last snapshot."""
@@ -68,6 +73,8 @@ class Snapshots:
     _events: int = attrs.field(default=0, init=False)
     _since: int = attrs.field(default=0, init=False)
     """Bytes of log since the last snapshot was begun."""
+    _before: int = attrs.field(default=0, init=False)
+    """The same, when the one that is being written was begun."""
     _writing: SnapshotWriter | None = attrs.field(default=None, init=False)
     _base: Base = attrs.field(default=Base(0, 0, 0), init=False)
     """What is being written, or was last."""
@@ -119,15 +126,18 @@ class Snapshots:
             "time_ns": self._time_ns,
         }
         self._base = Base(number, revision, self._time_ns)
-        file = self.layer.append(self.path / snapshot_name(number))
+        try:
+            file = self.layer.append(self.path / snapshot_name(number))
+        except OSError:
+            return
         self._writing = SnapshotWriter(file, self.codec, self.states(), end)
+        self._before, self._since = self._since, 0
         try:
             self._writing.begin(head)
         except OSError:
             self.discard()
-            return
-        self._since = 0
-        self.go_on(number, self.limits.snapshot_first_bytes)
+        else:
+            self.go_on(number, self.limits.snapshot_first_bytes)
 
     @property
     def writing(self) -> bool:
@@ -143,31 +153,40 @@ class Snapshots:
         except OSError:
             self.discard()
             return
-        if not finished:
-            return
-        self._writing, self._size = None, writing.size
-        self.found.append(self._base)
-        base = self.keep.base(self.found, self._base.revision, self._base.time_ns)
-        if base is None or base.number <= self.first:
-            return
-        if read_snapshot(LogFiles(self.path, self.limits.frame_bytes, self.layer), base.number):
-            self._drop(base, segment)
-        else:
-            # A crash cut it short, and nothing looked at it since: the log must not begin with it
+        except BaseException:
+            self.discard()  # a value that was changed after it was put: what is left would be taken for the state
+            raise
+        if finished:
+            self._writing, self._size = None, writing.size
+            self.found.append(self._base)
+            self._drop_old(segment)
+
+    def _drop_old(self, segment: int) -> None:
+        """Drop what need not be kept any more. Raises OSError."""
+        files = LogFiles(self.path, self.limits.frame_bytes, self.layer)
+        while True:
+            base = self.keep.base(self.found, self._base.revision, self._base.time_ns)
+            if base is None or base.number <= self.first:
+                return
+            if read_snapshot(files, base.number):
+                self._drop(base, segment)
+                return
+            # It has been damaged since: the log must not begin with it
             # (test_nothing_is_dropped_before_a_snapshot_that_a_crash_cut_short).
             self.found.remove(base)
 
     def discard(self) -> None:
-        """Give up what is not finished."""
-        if self._writing is not None:
-            self._writing.discard(self.layer, self.path / snapshot_name(self._base.number))
-            self._writing = None
+        """Give up what is not finished; it is tried again with the next segment."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._since += self._before
+            writing.discard(self.layer, self.path / snapshot_name(self._base.number))
 
     def close(self) -> None:
         """Leave what is not finished as it is."""
-        if self._writing is not None:
-            self._writing.close()
-            self._writing = None
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.close()
 
     def _drop(self, base: Base, newest: int) -> None:
         """Have the log begin with `base`."""
@@ -197,9 +216,9 @@ class Snapshots:
         self.found = [other for other in self.found if other.number >= base.number]
         self.first, self.oldest = base.number, base.revision
 
-    def tidy(self, files: LogFiles) -> None:
-        """Take over the snapshots of a log that is continued; remove what a crash left half done."""
-        self.found = bases(files)
+    def tidy(self, files: LogFiles, newest: int) -> None:
+        """Take over the snapshots of a log that is continued, up to the `newest` that is intact; remove what a crash left half done."""
+        self.found = [base for base in bases(files) if base.number <= newest]
         usable = dict.fromkeys(base.number for base in self.found)
         for number in snapshot_numbers(self.layer, self.path):
             if number not in usable:

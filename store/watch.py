@@ -132,6 +132,7 @@ class EmbeddedWatch:
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         finally:
             self._watcher.waiting = False
+            self._task = None
 
     def request_progress(self) -> None:
         """Have `receive` answer with a batch, empty if need be, as soon as all up to the head is delivered."""

@@ -101,14 +101,22 @@ class ClusterState:
 
     def kinds(self) -> list[str]:
         """The kinds that have objects, sorted."""
-        return sorted(kind for kind in self._prefixes if self.raw(kind))
+        return sorted(
+            {
+                _kind_in(key, cast("KubeObject", event.value)): None
+                for key, event in self._newest.items()
+            }
+        )
 
     def get(self, kind: str, key: Key) -> KubeObject | None:
         """One object as the API would show it."""
         obj = self.raw(kind).get(key)
         if obj is None:
             return None
-        return decorated(obj, self._newest[f"{self._prefixes[kind]}{key}"].revision)
+        event = self._newest.get(f"{self._prefixes[kind]}{key}")
+        if event is None or event.value is not obj:  # stored by others, under a key of another form
+            event = next(each for each in self._newest.values() if each.value is obj)
+        return decorated(obj, event.revision)
 
     def pods_on(self, node: str) -> Iterable[Pod]:
         """The pods bound to a node, as stored."""

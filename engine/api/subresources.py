@@ -188,7 +188,7 @@ def _scheduled(status: PodStatus, now: Time, generation: int | None) -> PodStatu
     return replaced(status, conditions=(*conditions, condition))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def _scheduled_since(now: Time, generation: int | None) -> Condition:
     """One object for all pods that are bound in the same second."""
     return Condition(

@@ -162,7 +162,7 @@ class EventRecorder:
         if verdict.count > 1 and told.involved is not None:
             try:
                 # Whatever its newest revision is.
-                await self.client.update(self._event_of(verdict, told.involved, told.first_us))
+                await self.client.update(self._counted(verdict, told.involved, told.first_us))
             except NotFound:
                 pass  # expired: told anew
             else:
@@ -170,6 +170,14 @@ class EventRecorder:
         involved, first_us = verdict.remark.involved, self._unix_us(told.first_ns)
         await self.client.create(self._event_of(verdict, involved, first_us))
         told.involved, told.first_us = involved, first_us
+
+    def _counted(self, verdict: Verdict, involved: ObjectReference, first: int) -> Event:
+        """The Event told again: with its count, in modern style too."""
+        event = self._event_of(verdict, involved, first)
+        if not self.modern:
+            return event
+        last = Time.of(self._unix_us(verdict.last_ns))
+        return attrs.evolve(event, count=verdict.count, last_timestamp=last)
 
     def _unix_us(self, now: int) -> int:
         return self.clock.unix_us() - (self.clock.now_ns() - now) // 1000

@@ -40,8 +40,9 @@ def _make_copier(cls: type, names: tuple[str, ...]) -> Callable[..., object]:
     for name in names:
         if name not in fields:
             raise TypeError(f"{cls.__name__} has no field {name}")
-    slotted = all(inspect.ismemberdescriptor(getattr(cls, field, None)) for field in fields)
-    # Slots are set while the copy is a draft; a user's class without slots is set by name, past its own guard.
+    # Slots are set while the copy is a draft. A user's class is set by name, past its own guard: it may have no slots, or mind being subclassed.
+    ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    slotted = ours and all(inspect.ismemberdescriptor(getattr(cls, f, None)) for f in fields)
     draft = draft_of(cls) if slotted else cls
     namespace: dict[str, object] = {
         "cls": cls,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from store import (
     Compacted,
     Delete,
     Durability,
+    EmbeddedStore,
     Event,
     Get,
     InvalidRequest,
@@ -29,10 +32,12 @@ from store import (
 )
 from store.core import Core
 from store.filelog import FileJournal
+from store.files import DISK
 from store.frames import Scanner
 from store.journal import MemoryJournal
+from store.names import snapshot_numbers
 from store.segments import LogFiles
-from store.snapshot_file import bases
+from store.snapshot_file import bases, read_snapshot
 from tests.store.memory_layer import MemoryLayer
 from tests.store.support import CODEC, USER, JsonCodec, as_state, brief, events_until, fold
 
@@ -350,6 +355,88 @@ async def test_a_snapshot_that_is_not_finished_is_removed_at_the_end(tmp_path: P
     assert not list(path.glob("*.snap"))
     async with open_store(path, codec=CODEC, limits=limits, resume=True) as store:
         assert number == len((await store.range("k", range_end="l")).kvs)
+
+
+PIECES = Limits(segment_bytes=4_000, snapshot_bytes=1, snapshot_first_bytes=1)
+
+
+async def begun(store: EmbeddedStore, path: Path) -> int:
+    """Put keys of half a kilobyte until a snapshot is begun; returns how many."""
+    number = 0
+    while not snapshot_numbers(DISK, path):
+        await store.put(f"k{number:04d}", "x" * 500, origin=USER)
+        number += 1
+    return number
+
+
+async def test_a_kill_leaves_no_half_a_snapshot(tmp_path: Path) -> None:
+    """The next process removes it, and retention does without it."""
+    path, copy = tmp_path / "run.wtl", tmp_path / "killed.wtl"
+    async with open_store(path, codec=CODEC, limits=PIECES) as store:
+        number = await begun(store, path)
+        shutil.copytree(path, copy)
+    assert list(copy.glob("*.snap"))
+    async with open_store(
+        copy, codec=CODEC, limits=PIECES, resume=True, keep=Keep.revisions(5)
+    ) as store:
+        assert not list(copy.glob("*.snap"))
+        for more in range(200):
+            await store.put(f"k{more % number:04d}", "y" * 500, origin=USER)
+        head = store.head
+    assert head - 60 < read_log(copy, CODEC).oldest <= head - 5, "history is dropped as before"
+
+
+async def test_the_end_of_a_log_begins_no_snapshot(tmp_path: Path) -> None:
+    """Its last record may begin a segment."""
+    for count in range(1, 40):
+        path = tmp_path / f"{count}.wtl"
+        async with open_store(path, codec=CODEC, limits=PIECES) as store:
+            for number in range(count):
+                await store.put(f"k{number}", "x" * 150, origin=USER)
+        numbers = [base.number for base in bases(LogFiles(path, PIECES.frame_bytes))]
+        assert numbers == snapshot_numbers(DISK, path)
+        for base in numbers:
+            assert read_snapshot(LogFiles(path, PIECES.frame_bytes), base) is not None
+
+
+def test_a_full_disk_puts_a_snapshot_off_by_a_segment() -> None:
+    """It costs the snapshot, and that is tried again as soon as the next segment begins."""
+    layer = MemoryLayer()
+    journal = FileJournal(RUN, CODEC, Durability.NONE, PIECES, layer)
+    journal.create({})
+    core = Core(journal, CODEC, PIECES)
+
+    def put(number: int) -> None:
+        core.commit(Txn(success=(Put(f"k{number}", "x" * 500),)), USER, number)
+
+    number = 0
+    while not journal._snapshots.writing:
+        put(number := number + 1)
+    layer.write_errno = errno.ENOSPC
+    put(number := number + 1)
+    assert not journal._snapshots.writing, "it is given up, and nobody else hears of it"
+    layer.write_errno = 0
+    segment = core.statistics().log_segments
+    while not journal._snapshots.writing:
+        put(number := number + 1)
+    assert core.statistics().log_segments <= segment + 1
+
+
+def test_a_value_that_was_changed_loses_no_key_of_a_snapshot() -> None:
+    """Whoever appends is told, and the snapshot is none."""
+    layer = MemoryLayer()
+    journal = FileJournal(RUN, CODEC, Durability.NONE, PIECES, layer)
+    journal.create({})
+    core = Core(journal, CODEC, PIECES)
+    value: list[object] = ["x" * 500]
+    core.commit(Txn(success=(Put("changed", value),)), USER, 0)
+    value.append(object())
+    with pytest.raises(TypeError):  # noqa: PT012 - one of them
+        for number in range(100):
+            core.commit(Txn(success=(Put(f"k{number}", "x" * 500),)), USER, number)
+    core.check()
+    assert not journal._snapshots.writing
+    assert not snapshot_numbers(layer, RUN)
 
 
 async def test_a_gap_between_segments_is_met_wherever_reading_begins(tmp_path: Path) -> None:

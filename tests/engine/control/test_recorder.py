@@ -65,6 +65,27 @@ def test_similar_events_are_combined_and_counted() -> None:
     in_world(main)
 
 
+def test_an_event_in_modern_style_is_counted_too() -> None:
+    """Told again it has a count and a last time, about the object as it was when it was told first."""
+
+    async def main(world: World) -> None:
+        recorder = attrs.evolve(recorder_of(world), modern=True)
+        about = await subject(world)
+        async with running(recorder.run):
+            recorder.event(about, "Warning", "FailedScheduling", "no room")
+            await trio.sleep(60)
+            newer = await world.client.update(attrs.evolve(config_map("a"), data={"k": "v"}))
+            recorder.event(newer, "Warning", "FailedScheduling", "no room")
+            await trio.sleep(1)
+            (event,) = await stored(world)
+        assert event.count == 2
+        assert event.event_time is not None
+        assert event.last_timestamp == event.event_time + 60_000_000
+        assert event.involved_object.resource_version == about.metadata.resource_version
+
+    in_world(main)
+
+
 def test_an_event_has_the_times_it_was_told_at() -> None:
     """First and last are when it was said, however long it waited to be sent."""
 
