@@ -12,7 +12,7 @@ from concurrent.futures import (  # noqa: TID251 - processes that run simulation
     ProcessPoolExecutor,
 )
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from wavetank.errors import BadInput
 
@@ -45,6 +45,24 @@ def _no_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C, so that the workers end with their parent: CI ends what takes too long with it, and they would go on for ever."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def available_jobs() -> int:
     """How many processes this machine runs side by side."""
     return os.cpu_count() or 1
@@ -65,7 +83,8 @@ def open_executor(jobs: int, address: str = "") -> Iterator[tuple[Executor, int]
         try:
             with _no_interrupts():
                 pool.submit(abs, 0)  # starts all of them
-            yield pool, jobs
+            with _terminated_as_interrupted():
+                yield pool, jobs
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

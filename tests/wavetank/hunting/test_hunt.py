@@ -214,8 +214,9 @@ class dask_cluster:  # noqa: N801 - a context manager
             process.wait()
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
-    """The interrupted command ends with 130 and without a traceback, and the next one goes on."""
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path, ends: signal.Signals) -> None:
+    """The interrupted command ends with 130, without a traceback and with its workers, and the next one goes on. So does a terminated one."""
     path, report = write_shop(tmp_path), tmp_path / "report"
     command = [
         str(Path(sys.executable).parent / "wavetank"), "hunt", str(path), "--seeds", "0..100000",
@@ -226,8 +227,10 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     )
     for _ in lines_of(report / "done.jsonl", process):
         break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    process.send_signal(ends)
+    out, err = (
+        process.communicate()
+    )  # which waits for the workers as well: they have the same pipes
     assert process.returncode == 130, out + err
     assert b"Traceback" not in err
     assert b"goes on at" in err
