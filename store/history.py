@@ -349,7 +349,8 @@ class History:
         changed: dict[str, None] = {}
         for commit in self._commits[: max(0, revision + 1 - first)]:
             for event in commit:
-                changed[event.key] = None
+                if event.key in self._older or event.type is not _PUT:
+                    changed[event.key] = None
         for key in changed:
             self._forget_key(key, revision)
         del self._commits[: max(0, revision - first)]

@@ -132,7 +132,8 @@ class Leases:
         if not self._leases:
             return
         for event in commit:
-            attached = self._lease_of.get(event.key, 0)
+            # A key that has just been made is attached to none yet, and most have: a look into a large dictionary is spared.
+            attached = self._lease_of.get(event.key, 0) if event.previous else 0
             if attached == event.lease:
                 continue
             if attached:

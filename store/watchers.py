@@ -40,6 +40,8 @@ class WatcherState(enum.Enum):
 
 _SYNCED: Final = WatcherState.SYNCED
 
+_FEW_INTERVALS: Final = 4
+"""Among so few a key is found by halving as fast as it is remembered: an API server's store has two watchers, and a key for each Event."""
 _KNOWN_KEYS: Final = 65_536
 """Keys whose watchers are remembered at most."""
 
@@ -185,6 +187,8 @@ class WatcherGroup:
 
     def covering(self, key: str) -> tuple[Watcher, ...]:
         """The watchers whose range holds `key`, in the order of their adding."""
+        if len(self._starts) <= _FEW_INTERVALS:
+            return self._covering[bisect_right(self._starts, key) - 1]
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _KNOWN_KEYS:
@@ -198,10 +202,7 @@ class WatcherGroup:
         """Offer a commit that has just happened; returns the watchers whose `wake` is to be called."""
         to_wake: list[Watcher] = []
         for event in commit:
-            covering = self._known.get(event.key)
-            if covering is None:
-                covering = self.covering(event.key)
-            for watcher in covering:
+            for watcher in self.covering(event.key):
                 if (
                     watcher.state is not _SYNCED
                     or event.revision < watcher.next_revision

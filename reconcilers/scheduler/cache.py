@@ -62,6 +62,7 @@ class Cache:
     _placed: dict[str, _Placed] = attrs.field(factory=dict, init=False)
     _assumed: dict[str, _Placed] = attrs.field(factory=dict, init=False)
     _everywhere: dict[str, bool] = attrs.field(factory=dict, init=False)
+    _nowhere: dict[str, bool] = attrs.field(factory=dict, init=False)
     priorities: dict[int, int] = attrs.field(factory=dict, init=False)
     """How many placed pods there are of each priority."""
     _zones: dict[str, dict[NodeInfo, None]] = attrs.field(factory=dict, init=False)
@@ -87,6 +88,7 @@ class Cache:
                 info.position = position
             self._values.clear()
             self._everywhere.clear()
+            self._nowhere.clear()
         return self._order
 
     def values(self, topology_key: str) -> list[str | None]:
@@ -103,6 +105,14 @@ class Cache:
         values = self.values(topology_key)
         if known is None:
             known = self._everywhere[topology_key] = None not in values
+        return known
+
+    def nowhere(self, topology_key: str) -> bool:
+        """Whether no node has the label: a cluster without zones."""
+        known = self._nowhere.get(topology_key)
+        values = self.values(topology_key)
+        if known is None:
+            known = self._nowhere[topology_key] = not any(v is not None for v in values)
         return known
 
     @property

@@ -182,13 +182,15 @@ class PodTopologySpread:
     def _totals(self, positions: Sequence[int], state: Weighing) -> list[float]:
         totals: list[float] = []
         for constraint in state.constraints:
+            if self.cache.nowhere(constraint.topology_key):
+                continue  # no node gains anything
             if constraint.counts is None:
                 worth = self._worth_of_hosts(constraint, positions)
             else:
                 column = take(self.cache.values(constraint.topology_key), positions)
                 worth = _worth_of_domains(constraint, constraint.counts.counts, column)
             totals = list(map(operator.add, totals, worth)) if totals else worth
-        return totals
+        return totals or [0.0] * len(positions)
 
     def _worth_of_hosts(self, constraint: SoftConstraint, positions: Sequence[int]) -> list[float]:
         """What the pods on each node itself add. Mostly few nodes have any."""
