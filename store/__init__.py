@@ -77,6 +77,7 @@ from store.records import (
 )
 from store.removal import remove_log
 from store.retention import Keep
+from store.wakeup import Wakeup
 from store.watch import EmbeddedWatch
 
 __all__ = [
@@ -148,6 +149,7 @@ __all__ = [
     "TxnResult",
     "UnsupportedVersion",
     "Verified",
+    "Wakeup",
     "Watch",
     "WatchBatch",
     "WatchStatistics",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec
 
 import attrs
 
@@ -52,6 +52,8 @@ from store.segments import (
 )
 from store.snapshot_file import chained_commits, header_of, snapshot_at
 from store.snapshots import SHARE, Snapshots
+
+P = ParamSpec("P")
 
 _NONE: Final = Durability.NONE
 _FSYNC: Final = Durability.FSYNC
@@ -236,7 +238,7 @@ class FileJournal:
         if self._failure is not None:
             self._check_usable()
         if self._snapshots.writing:
-            self._go_on_with_snapshot(SHARE * len(data))
+            self._have_snapshots(self._snapshots.go_on, self._number, SHARE * len(data))
         size = self._written + self._buffered
         if size + len(data) > self.limits.segment_bytes and size > len(MAGIC):
             self._next_segment()
@@ -361,17 +363,14 @@ class FileJournal:
             self.settle(self._position)
             self._sync_names()
         if present is not None:
-            self._take_snapshot()
+            self._have_snapshots(
+                self._snapshots.segment_begun, self._number, self._revision, self._digest.value
+            )
 
-    def _take_snapshot(self) -> None:
+    def _have_snapshots(self, do: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """What they do beyond an index that a full disk may cost, the dropping of segments, fails as the log itself does."""
         try:
-            self._snapshots.segment_begun(self._number, self._revision, self._digest.value)
-        except OSError as error:
-            self._fail(f"a snapshot failed: {error.strerror}", error)
-
-    def _go_on_with_snapshot(self, most_bytes: int) -> None:
-        try:
-            self._snapshots.go_on(self._number, most_bytes)
+            do(*args, **kwargs)
         except OSError as error:
             self._fail(f"a snapshot failed: {error.strerror}", error)
 

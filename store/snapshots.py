@@ -72,9 +72,9 @@ class Snapshots:
     _time_ns: int = attrs.field(default=0, init=False)
     _events: int = attrs.field(default=0, init=False)
     _since: int = attrs.field(default=0, init=False)
-    """Bytes of log since the last snapshot was begun."""
+    """Bytes of log since the last snapshot that was finished was begun."""
     _before: int = attrs.field(default=0, init=False)
-    """The same, when the one that is being written was begun."""
+    """Those of them that came before the one that is being written."""
     _writing: SnapshotWriter | None = attrs.field(default=None, init=False)
     _base: Base = attrs.field(default=Base(0, 0, 0), init=False)
     """What is being written, or was last."""
@@ -131,7 +131,7 @@ class Snapshots:
         except OSError:
             return
         self._writing = SnapshotWriter(file, self.codec, self.states(), end)
-        self._before, self._since = self._since, 0
+        self._before = self._since
         try:
             self._writing.begin(head)
         except OSError:
@@ -158,6 +158,7 @@ class Snapshots:
             raise
         if finished:
             self._writing, self._size = None, writing.size
+            self._since -= self._before
             self.found.append(self._base)
             self._drop_old(segment)
 
@@ -179,7 +180,6 @@ class Snapshots:
         """Give up what is not finished; it is tried again with the next segment."""
         writing, self._writing = self._writing, None
         if writing is not None:
-            self._since += self._before
             writing.discard(self.layer, self.path / snapshot_name(self._base.number))
 
     def close(self) -> None:

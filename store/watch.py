@@ -16,6 +16,7 @@ from store.core import Core
 from store.errors import InvalidRequest, StoreClosed
 from store.protocol import WatchStatistics
 from store.records import Revision, WatchBatch
+from store.wakeup import Wakeup
 from store.watchers import Watcher, WatcherState
 
 
@@ -53,8 +54,7 @@ class EmbeddedWatch:
     _watcher: Watcher
     _start_revision: int
     _prev_kv: bool
-    _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
-    """The one that waits in `receive`."""
+    _wakeup: Wakeup = attrs.field(factory=Wakeup, init=False)
     _open: bool = attrs.field(default=False, init=False)
 
     def __repr__(self) -> str:
@@ -63,21 +63,11 @@ class EmbeddedWatch:
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
         self._store.check_open()
-        self._watcher.wake = self._wake
+        self._watcher.wake = self._wakeup.wake
         self._store.core.watch(self._watcher, self._start_revision, self._store.clock())
         self._store.set_alarm()
         self._open = True
         return self
-
-    def _wake(self) -> None:
-        task = self._task
-        if task is not None:
-            self._task = None
-            trio.lowlevel.reschedule(task)
-
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
     async def __aexit__(
         self,
@@ -128,11 +118,9 @@ class EmbeddedWatch:
             raise InvalidRequest("two tasks receive from one watch; open one for each")
         self._watcher.waiting = True
         try:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
+            await self._wakeup.wait()
         finally:
             self._watcher.waiting = False
-            self._task = None
 
     def request_progress(self) -> None:
         """Have `receive` answer with a batch, empty if need be, as soon as all up to the head is delivered."""

@@ -42,4 +42,4 @@ class CacheView:
 
     def _find(self, resource: Resource, namespace: str, name: str) -> KubeObject | None:
         entry = self.cache.newest_known(resource, resource.storage_key(namespace, name))
-        return entry.stored if entry is not None else None
+        return entry.value if entry is not None else None

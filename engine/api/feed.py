@@ -27,8 +27,7 @@ from engine.objects.selectors import (
     SelectorError,
     parse_label_selector,
 )
-from engine.sim.wakeup import Wakeup
-from store import ALL_KEYS, Compacted, Store, prefix_end
+from store import ALL_KEYS, Compacted, Store, Wakeup, prefix_end
 
 NO_FIELDS = FieldSelector(())
 

@@ -20,9 +20,8 @@ from engine.api.errors import BadRequest, Gone
 from engine.api.feed import Feed, revision_of, selectors_of
 from engine.api.refusals import not_found, too_large
 from engine.api.request import ObjectList, Request
-from engine.api.shape import decorated
-from engine.api.storage import Storage
-from engine.api.watchcache import Entry, KindCache, matching
+from engine.api.storage import Storage, Stored
+from engine.api.watchcache import KindCache, matching
 from engine.objects.meta import KubeObject
 from engine.objects.selectors import FieldSelector
 from store import Compacted, FutureRevision, KeyValue, prefix_end
@@ -76,7 +75,7 @@ class Reader:
             stored = await self.storage.read(key)
             if stored is None:
                 raise not_found(resource, request.name)
-            return decorated(stored.value, stored.revision)
+            return stored.object
         entry = self.feed.cache.kind(resource).get(key)
         if entry is None:
             raise not_found(resource, request.name)
@@ -124,7 +123,7 @@ class Reader:
             await self.feed.reach(revision)
         resource = request.resource
         labels, fields = selectors_of(resource, request.label_selector, request.field_selector)
-        gathered: list[tuple[str, Entry]] = []
+        gathered: list[tuple[str, Stored]] = []
         more = True
         while more and (not request.limit or len(gathered) <= request.limit):
             try:
@@ -147,7 +146,7 @@ class Reader:
 
 def _candidates(
     kind: KindCache, request: Request, prefix: str, fields: FieldSelector
-) -> Iterable[tuple[str, Entry]]:
+) -> Iterable[tuple[str, Stored]]:
     """The objects that a list may find: of all below `prefix`, or, when its name is asked for, that one alone.
 
     (Every kubelet lists its own Node: 5,000 looks through 5,000 nodes otherwise.)
@@ -161,12 +160,12 @@ def _candidates(
     return () if entry is None else ((key, entry),)
 
 
-def _entries(kvs: Iterable[KeyValue]) -> Iterator[tuple[str, Entry]]:
+def _entries(kvs: Iterable[KeyValue]) -> Iterator[tuple[str, Stored]]:
     for kv in kvs:
-        yield kv.key, Entry(cast("KubeObject", kv.value), kv.mod_revision)
+        yield kv.key, Stored(cast("KubeObject", kv.value), kv.mod_revision)
 
 
-def _page(found: Iterator[tuple[str, Entry]], limit: int, revision: int) -> ObjectList:
+def _page(found: Iterator[tuple[str, Stored]], limit: int, revision: int) -> ObjectList:
     """The first `limit` objects (0: all), with a token for the rest."""
     if limit <= 0:
         items = tuple([entry.object for _, entry in found])

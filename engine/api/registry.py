@@ -13,8 +13,8 @@ from typing import cast
 import attrs
 
 from engine.api.shape import decorated
-from engine.api.storage import REGISTRY
-from engine.api.watchcache import Entry, KindCache, KindStatistics, Watcher
+from engine.api.storage import REGISTRY, Stored
+from engine.api.watchcache import KindCache, KindStatistics, Watcher
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource, Scheme
 from store import Event, EventType, KeyValue
@@ -29,7 +29,7 @@ class RegistryCache:
     revision: int
     _start: int = attrs.field(init=False)
     _kinds: dict[str, KindCache] = attrs.field(factory=dict, init=False)
-    _pending: dict[str, Entry] = attrs.field(factory=dict, init=False)
+    _pending: dict[str, Stored] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._start = self.revision
@@ -73,7 +73,7 @@ class RegistryCache:
         for kv in kvs:
             kind = self._kind_of_key(kv.key)
             if kind is not None:
-                kind.load(kv.key, Entry(cast("KubeObject", kv.value), kv.mod_revision))
+                kind.load(kv.key, Stored(cast("KubeObject", kv.value), kv.mod_revision))
 
     def apply(self, events: Iterable[Event], revision: int) -> list[Watcher]:
         """Take a batch of the store's events, up to `revision`; returns the watchers to wake."""
@@ -92,7 +92,7 @@ class RegistryCache:
                 kind.put(event.key, written, woken)
             else:
                 stored = cast("KubeObject", event.value)
-                kind.put(event.key, Entry(stored, event.revision), woken)
+                kind.put(event.key, Stored(stored, event.revision), woken)
         self.revision = revision
         return woken
 
@@ -106,14 +106,14 @@ class RegistryCache:
                 if arrived is not None and arrived.revision == revision:
                     return arrived.object
             return decorated(stored, revision)
-        entry = self._pending[key] = Entry(stored, revision)
+        entry = self._pending[key] = Stored(stored, revision)
         return entry.object
 
     def removed(self, key: str) -> None:
         """This server deleted the object."""
         self._pending.pop(key, None)
 
-    def newest_known(self, resource: Resource, key: str) -> Entry | None:
+    def newest_known(self, resource: Resource, key: str) -> Stored | None:
         """The newest state that this server knows of; the store may have a newer one."""
         return self._pending.get(key) or self.kind(resource).get(key)
 
@@ -122,7 +122,7 @@ class RegistryCache:
         prefix = resource.storage_prefix
         known = dict(self.kind(resource).entries(prefix))
         known |= {key: entry for key, entry in self._pending.items() if key.startswith(prefix)}
-        return [known[key].stored for key in sorted(known)]
+        return [known[key].value for key in sorted(known)]
 
     def watchers(self) -> list[Watcher]:
         """All watchers of all kinds."""

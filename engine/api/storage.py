@@ -11,6 +11,7 @@ from typing import Final, cast
 import attrs
 
 from engine.api.cause import current_origin
+from engine.api.shape import decorated
 from engine.objects.meta import KubeObject
 from store import Compare, Delete, Get, KeyValue, Put, RangeResult, Store, Target, Txn, maker
 
@@ -18,12 +19,27 @@ REGISTRY: Final = "/registry/"
 """Below this key all objects are stored."""
 
 
-@attrs.frozen
 class Stored:
-    """A value of the store and the revision of its last change."""
+    """One state of an object: its value, as the store has it, and the revision that left it so."""
 
-    value: KubeObject
-    revision: int
+    __slots__ = ("_shown", "revision", "value")
+
+    def __init__(self, value: KubeObject, revision: int) -> None:
+        self.value: Final = value
+        self.revision: Final = revision
+        self._shown: KubeObject | None = None
+
+    @property
+    def object(self) -> KubeObject:
+        """The object as clients see it, with its resourceVersion: the same one for everybody."""
+        shown = self._shown
+        if shown is None:
+            shown = self._shown = decorated(self.value, self.revision)
+        return shown
+
+    def put_away(self) -> None:
+        """Nobody looks at it for now: it is made again for who does."""
+        self._shown = None
 
 
 @attrs.frozen

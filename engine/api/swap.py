@@ -23,9 +23,6 @@ from engine.api.shape import decorated
 from engine.api.storage import Storage, Stored
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import Resource
-from store import maker
-
-_stored: Final = maker(Stored)
 
 MAX_ATTEMPTS: Final = 64
 """Lost races before a write gives up. Each loss means that another write won."""
@@ -71,9 +68,8 @@ class Swap:
         """
         key = resource.storage_key(namespace, name)
         cache = self.feed.cache
-        known = cache.newest_known(resource, key)
+        state = cache.newest_known(resource, key)
         fresh = False
-        state = None if known is None else _stored(known.stored, known.revision)
         for _ in range(MAX_ATTEMPTS):
             if state is None:
                 if fresh:

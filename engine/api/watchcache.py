@@ -30,6 +30,7 @@ import attrs
 from engine.api.refusals import too_old
 from engine.api.request import WatchEvent, WatchEventType
 from engine.api.shape import decorated
+from engine.api.storage import Stored
 from engine.objects.meta import KubeObject
 from engine.objects.scheme import FieldGetter, Resource
 from engine.objects.selectors import FieldRequirement, FieldSelector, Selector
@@ -40,36 +41,13 @@ _LAST: Final = "\U0010ffff"
 _event: Final = maker(WatchEvent)
 
 
-class Entry:
-    """One state of an object: `stored` as the store has it, and the `revision` that left it so."""
-
-    __slots__ = ("_shown", "revision", "stored")
-
-    def __init__(self, stored: KubeObject, revision: int) -> None:
-        self.stored: Final = stored
-        self.revision: Final = revision
-        self._shown: KubeObject | None = None
-
-    @property
-    def object(self) -> KubeObject:
-        """The object with its resourceVersion, the same one for everybody."""
-        shown = self._shown
-        if shown is None:
-            shown = self._shown = decorated(self.stored, self.revision)
-        return shown
-
-    def put_away(self) -> None:
-        """Nobody looks at it for now: it is made again for who does."""
-        self._shown = None
-
-
 @attrs.define(eq=False)
 class Change:
     """One object's change: `old` is None when it was created, `new` when it was deleted."""
 
     revision: int
-    old: Entry | None
-    new: Entry | None
+    old: Stored | None
+    new: Stored | None
     _plain: WatchEvent | None = attrs.field(default=None, init=False)
     _gone: WatchEvent | None = attrs.field(default=None, init=False)
 
@@ -93,7 +71,7 @@ class Change:
         event = self._gone
         if event is None:
             assert self.old is not None
-            last = decorated(self.old.stored, self.revision)
+            last = decorated(self.old.value, self.revision)
             event = self._gone = WatchEvent(WatchEventType.DELETED, last, self.revision)
         return event
 
@@ -188,7 +166,7 @@ class KindCache:
     window_limit: int
     floor: int
     """Changes up to this revision are no longer kept."""
-    _entries: dict[str, Entry] = attrs.field(factory=dict, init=False)
+    _entries: dict[str, Stored] = attrs.field(factory=dict, init=False)
     _sorted: list[str] | None = attrs.field(default=None, init=False)
     _window: deque[Change] = attrs.field(factory=deque, init=False)
     _everything: _Bucket = attrs.field(factory=dict, init=False)
@@ -204,16 +182,16 @@ class KindCache:
         """Whether anybody watches the kind."""
         return bool(self._everything or self._indexes)
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> Stored | None:
         """The object stored under `key`."""
         return self._entries.get(key)
 
-    def load(self, key: str, entry: Entry) -> None:
+    def load(self, key: str, entry: Stored) -> None:
         """Take an object without telling anyone: the state that the cache starts from."""
         self._entries[key] = entry
         self._sorted = None
 
-    def entries(self, prefix: str, start: str = "") -> Iterator[tuple[str, Entry]]:
+    def entries(self, prefix: str, start: str = "") -> Iterator[tuple[str, Stored]]:
         """The objects whose keys begin with `prefix`, in key order, from `start` on."""
         if self._sorted is None:
             self._sorted = sorted(self._entries)
@@ -223,7 +201,7 @@ class KindCache:
         for position in range(first, last):
             yield keys[position], self._entries[keys[position]]
 
-    def put(self, key: str, entry: Entry, woken: list[Watcher]) -> None:
+    def put(self, key: str, entry: Stored, woken: list[Watcher]) -> None:
         """An object was created or changed; adds to `woken` who must be woken."""
         before = self._entries.get(key)
         if before is None:
@@ -403,10 +381,10 @@ _SELECTIVITY: Final = {"metadata.name": 0, NAMESPACE: 2}
 
 
 def matching(
-    found: Iterable[tuple[str, Entry]], resource: Resource, labels: Selector, fields: FieldSelector
-) -> Iterator[tuple[str, Entry]]:
+    found: Iterable[tuple[str, Stored]], resource: Resource, labels: Selector, fields: FieldSelector
+) -> Iterator[tuple[str, Stored]]:
     """Those of `found` that both selectors match."""
     for key, entry in found:
-        obj = entry.stored
+        obj = entry.value
         if labels.matches(obj.metadata.labels) and resource.matches_fields(fields, obj):
             yield key, entry

@@ -35,7 +35,7 @@ from store import maker
 
 T = TypeVar("T", bound=KubeObject)
 
-_request: Final = maker(Request)
+_new_request: Final = maker(Request)
 
 
 @attrs.frozen(kw_only=True)
@@ -266,7 +266,7 @@ class Client:
     ) -> Request:
         """A write of `obj`: what most requests are."""
         metadata = obj.metadata
-        return _request(
+        return _new_request(
             verb,
             self.scheme.resource_of(obj),
             metadata.name,

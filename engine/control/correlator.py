@@ -90,7 +90,7 @@ class Lru(Generic[K, V]):
 
     def __init__(self) -> None:
         self._entries: dict[K, V] = {}
-        """The one used last is last. (An OrderedDict takes twice the memory, and each kubelet has four.)"""
+        """The one used last is last. (An OrderedDict takes twice the memory, and each kubelet has three.)"""
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -23,8 +23,7 @@ from engine.objects.core import Event, EventSource
 from engine.objects.meta import KubeObject, ObjectMeta, ObjectReference
 from engine.sim.clock import Clock
 from engine.sim.draws import Draws
-from engine.sim.wakeup import Wakeup
-from store import Origin
+from store import Origin, Wakeup
 
 QUEUE_SIZE: Final = 1000
 """Events waiting to be sent; more are dropped (maxQueuedEvents)."""
@@ -167,7 +166,7 @@ class EventRecorder:
                 pass  # expired: told anew
             else:
                 return
-        involved, first_us = verdict.remark.involved, self._unix_us(told.first_ns)
+        involved, first_us = verdict.remark.involved, self._unix_us(verdict.first_ns)
         await self.client.create(self._event_of(verdict, involved, first_us))
         told.involved, told.first_us = involved, first_us
 
@@ -187,9 +186,7 @@ class EventRecorder:
         # client-go names an Event by the time. Here what it says is in the name as well, and the number of Events
         # told before is not, so that one Event more or less renames no other.
         about, *said = verdict.key
-        unique = self.draws.uid(
-            "event", self.component, self.host, *about, *said, verdict.told.first_ns
-        )
+        unique = self.draws.uid("event", self.component, self.host, *about, *said, verdict.first_ns)
         metadata = ObjectMeta(
             name=f"{involved.name}.{unique.replace('-', '')[:16]}",
             namespace=involved.namespace or "default",

@@ -52,7 +52,7 @@ from engine.sim.schedules import (
 )
 from engine.sim.shrinking import shrink_schedule
 from engine.sim.simulation import Simulation
-from engine.sim.wakeup import Signal, Wakeup
+from engine.sim.wakeup import Signal
 
 __all__ = [
     "EPOCH_US",
@@ -102,7 +102,6 @@ __all__ = [
     "State",
     "TapeSchedule",
     "UnsupportedTrio",
-    "Wakeup",
     "format_duration",
     "minimise",
     "open_processes",

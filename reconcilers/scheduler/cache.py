@@ -61,8 +61,8 @@ class Cache:
     _nodes: dict[str, NodeInfo] = attrs.field(factory=dict, init=False)
     _placed: dict[str, _Placed] = attrs.field(factory=dict, init=False)
     _assumed: dict[str, _Placed] = attrs.field(factory=dict, init=False)
-    _everywhere: dict[str, bool] = attrs.field(factory=dict, init=False)
-    _nowhere: dict[str, bool] = attrs.field(factory=dict, init=False)
+    _without: dict[str, int] = attrs.field(factory=dict, init=False)
+    """How many nodes lack a label."""
     priorities: dict[int, int] = attrs.field(factory=dict, init=False)
     """How many placed pods there are of each priority."""
     _zones: dict[str, dict[NodeInfo, None]] = attrs.field(factory=dict, init=False)
@@ -87,8 +87,7 @@ class Cache:
             for position, info in enumerate(self._order):
                 info.position = position
             self._values.clear()
-            self._everywhere.clear()
-            self._nowhere.clear()
+            self._without.clear()
         return self._order
 
     def values(self, topology_key: str) -> list[str | None]:
@@ -101,18 +100,17 @@ class Cache:
 
     def everywhere(self, topology_key: str) -> bool:
         """Whether every node has the label."""
-        known = self._everywhere.get(topology_key)
-        values = self.values(topology_key)
-        if known is None:
-            known = self._everywhere[topology_key] = None not in values
-        return known
+        return self._lacking(topology_key) == 0
 
     def nowhere(self, topology_key: str) -> bool:
         """Whether no node has the label: a cluster without zones."""
-        known = self._nowhere.get(topology_key)
+        return self._lacking(topology_key) == len(self.order)
+
+    def _lacking(self, topology_key: str) -> int:
         values = self.values(topology_key)
+        known = self._without.get(topology_key)
         if known is None:
-            known = self._nowhere[topology_key] = not any(v is not None for v in values)
+            known = self._without[topology_key] = values.count(None)
         return known
 
     @property

@@ -36,31 +36,23 @@ class InlineExecutor(Executor):
 
 
 @contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Ctrl-C is for this process alone, which hands out the work: what is started in the block inherits that it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _handled(
+    number: signal.Signals, handler: signal.Handlers | Callable[..., NoReturn]
+) -> Iterator[None]:
+    """What a signal leads to in the block, where this process may say so: in its main thread."""
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C, so that the workers end with their parent: CI ends what takes too long with it, and they would go on for ever."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread
+        before = signal.signal(number, handler)
+    except ValueError:
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def available_jobs() -> int:
@@ -81,9 +73,11 @@ def open_executor(jobs: int, address: str = "") -> Iterator[tuple[Executor, int]
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(jobs, mp_context=context)
         try:
-            with _no_interrupts():
+            # Ctrl-C is for this process alone, which hands out the work: what is started in the block inherits that it is ignored.
+            with _handled(signal.SIGINT, signal.SIG_IGN):
                 pool.submit(abs, 0)  # starts all of them
-            with _terminated_as_interrupted():
+            # SIGTERM is as Ctrl-C, so that the workers end with their parent: CI ends what takes too long with it, and they would go on for ever.
+            with _handled(signal.SIGTERM, _interrupt):
                 yield pool, jobs
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine.api.errors import Gone
 from engine.api.request import WatchEvent
-from engine.api.watchcache import Entry, KindCache, Watcher, plan_watcher
+from engine.api.storage import Stored
+from engine.api.watchcache import KindCache, Watcher, plan_watcher
 from engine.objects.kinds import POD
 from engine.objects.meta import KubeObject, ObjectMeta
 from engine.objects.pod import Pod, PodSpec
@@ -90,7 +91,7 @@ class WatchCacheMachine(RuleBasedStateMachine):
         )
         key = POD.storage_key(namespace, name)
         woken: list[Watcher] = []
-        self.kind.put(key, Entry(pod, self.revision), woken)
+        self.kind.put(key, Stored(pod, self.revision), woken)
         old = self.objects.get(key)
         self.objects[key] = pod
         self._note(old, pod, woken)
@@ -164,7 +165,7 @@ def test_an_object_is_shown_as_one_and_kept_for_who_watches() -> None:
     kind = KindCache(POD, WINDOW, 1)
     key = POD.storage_key("x", "a")
     pod = Pod(metadata=ObjectMeta(name="a", namespace="x"))
-    unwatched = Entry(pod, 2)
+    unwatched = Stored(pod, 2)
     before = unwatched.object
     kind.put(key, unwatched, [])
     assert before is not unwatched.object
@@ -172,7 +173,7 @@ def test_an_object_is_shown_as_one_and_kept_for_who_watches() -> None:
     kind.add(
         1, plan_watcher(POD, "", parse_label_selector(""), POD.field_selector(""), after=0, limit=9)
     )
-    watched = Entry(pod, 3)
+    watched = Stored(pod, 3)
     kind.put(key, watched, [])
     (watcher,) = kind.watchers()
     (event,) = watcher.take()
